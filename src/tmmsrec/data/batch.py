@@ -1,0 +1,190 @@
+"""Batches: right-padded, grouped by length, each padded only to its own longest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.split import Part
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One step's tensors; the newest event of each row stands at its own end, padding to the right.
+
+        items    3 7 7 2 0 0      targets  7 7 2 9 0 0      (training: the next item at every step)
+        times    t0 .. t3 0 0     now      t1 .. t4 0 0     (when the next event happens, or the moment of the request)
+
+    Attributes:
+        users: [B] int64 user rows.
+        items: [B, L] int64 item rows, 0 where padded.
+        times: [B, L] int64 seconds UTC, 0 where padded.
+        now: [B, L] int64, the moment at which each step's next item is asked for.
+        targets: [B, L] int64 next items, 0 where there is none; empty [B, 0] when ranking.
+        negatives: int64 items never met by the user, [B, L, K], or [K] drawn once for the whole batch.
+        expected: [K] float64, how often each shared negative was expected in the draw; empty where each step has its own.
+    """
+
+    users: Tensor
+    items: Tensor
+    times: Tensor
+    now: Tensor
+    targets: Tensor
+    negatives: Tensor
+    expected: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """[B, L] bool, True at events."""
+        return self.items != 0
+
+    @property
+    def last(self) -> Tensor:
+        """[B] int64, the column of each row's newest event (0 for an empty history)."""
+        return (self.mask.sum(-1) - 1).clamp_min(0)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """How negatives are drawn: ``per_step`` for every step, or ``shared`` ones for the whole batch.
+
+    Attributes:
+        per_step: uniform draws per step from the items that the user has not met in training (paper section 2.7).
+        shared: draws for the whole batch, with replacement.
+        by: "uniform" or "popularity" (training counts plus one), for shared draws.
+    """
+
+    per_step: int = 0
+    shared: int = 0
+    by: str = "uniform"
+
+
+class Sampler:
+    """Draws negatives for one training part."""
+
+    def __init__(self, part: Part, n_items: int, how: Negatives) -> None:
+        self.n_items, self.how = n_items, how
+        log = part.interactions
+        user = np.repeat(np.arange(log.users, dtype=np.int64), log.lengths)
+        readable = part.readable
+        met = np.unique(user[readable] * (n_items + 1) + log.items[readable])
+        self._met = met
+        distinct = np.bincount(met // (n_items + 1), minlength=log.users)
+        if how.per_step and len(part.users) and distinct[part.users].max() >= n_items:
+            full = part.users[int(np.argmax(distinct[part.users] >= n_items))]
+            raise DataProblem(f"user row {full} has met all {n_items} items: no negative is left to draw")
+        weights = part.item_counts(n_items)[1:] + 1.0 if how.by == "popularity" else np.ones(n_items)
+        self._probability = np.concatenate([[0.0], weights / weights.sum()])
+        self._cumulative = np.cumsum(self._probability)
+
+    def draw(self, users: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Negatives for a batch of users: [B, length, per_step], or [shared]."""
+        if self.how.shared:
+            at: NDArray[np.int64] = np.searchsorted(self._cumulative, rng.random(self.how.shared) * self._cumulative[-1], "right")
+            return at
+        owner = np.broadcast_to(users[:, None, None], (len(users), length, self.how.per_step))
+        drawn = rng.integers(1, self.n_items + 1, owner.shape)
+        while True:
+            keys = owner * (self.n_items + 1) + drawn
+            at = np.searchsorted(self._met, keys)
+            again = self._met[np.minimum(at, len(self._met) - 1)] == keys
+            if not again.any():
+                break
+            drawn[again] = rng.integers(1, self.n_items + 1, int(again.sum()))
+        return drawn
+
+    def expected(self, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How often each shared negative was expected in a draw, [shared]; empty for draws per step."""
+        return self.how.shared * self._probability[drawn] if self.how.shared else np.zeros(0)
+
+
+def training_batches(
+    part: Part, *, size: int, length: int, sampler: Sampler, seed: tuple[int, ...], skip: int = 0
+) -> Iterator[Batch]:
+    """One pass over a training part: every user once, in batches of similar lengths.
+
+    Every random choice is a function of ``seed`` and the batch's number, so a pass can be taken up again after ``skip``
+    batches and gives the very same ones.
+
+    Args:
+        part: where sequences stop; a user with T readable events gives T-1 steps, the newest ``length`` of them.
+        size: users per batch.
+        length: most steps per user (the paper's n = 50).
+        sampler: draws the negatives.
+        seed: integers that name this pass, for instance (seed, epoch).
+        skip: batches to leave out at the start.
+    """
+    rng = np.random.default_rng(seed)
+    steps = np.minimum(part.stop[part.users] - 1, length)
+    order = np.lexsort((rng.random(len(steps)), steps))  # equal lengths in random order
+    chunks = [order[i : i + size] for i in range(0, len(order), size)]
+    for number, which in enumerate(rng.permutation(len(chunks))):
+        if number < skip:
+            continue
+        chosen = chunks[which]
+        users, count = part.users[chosen], steps[chosen]
+        log, width = part.interactions, int(count.max())
+        slots = np.arange(width)
+        mask = slots < count[:, None]
+        at = np.where(mask, (part.ends[chosen] - 1 - count)[:, None] + slots, 0)
+        drawn = sampler.draw(users, width, np.random.default_rng((*seed, number)))
+        yield _batch(
+            users,
+            np.where(mask, log.items[at], 0),
+            np.where(mask, log.times[at], 0),
+            np.where(mask, log.times[np.where(mask, at + 1, 0)], 0),
+            np.where(mask, log.items[np.where(mask, at + 1, 0)], 0),
+            drawn,
+            sampler.expected(drawn),
+        )
+
+
+def ranking_batches(part: Part, *, size: int, length: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    """Histories of a validation or test part with their places among ``part.users``, shortest first.
+
+    The moment of the request is the target's own time; the target's item is not in the batch.
+    """
+    log = part.interactions
+    count = np.minimum(part.stop[part.users], length)
+    order = np.argsort(count, kind="stable")
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        n = count[chosen]
+        slots = np.arange(max(1, int(n.max())))
+        mask = slots < n[:, None]
+        ends = part.ends[chosen]
+        at = np.where(mask, (ends - n)[:, None] + slots, 0)
+        items, times = np.where(mask, log.items[at], 0), np.where(mask, log.times[at], 0)
+        yield chosen, history_batch(part.users[chosen], items, times, log.times[ends])
+
+
+def history_batch(
+    users: NDArray[np.int64], items: NDArray[np.integer], times: NDArray[np.integer], at: NDArray[np.integer]
+) -> Batch:
+    """A batch of histories to recommend for.
+
+    Users [B], items and times [B, L] right-padded with 0, and ``at`` [B], the moments asked about.
+    """
+    mask = items != 0
+    last = mask.sum(1) - 1
+    now = np.zeros_like(times)
+    now[:, :-1] = np.where(mask[:, 1:], times[:, 1:], 0)
+    now[np.arange(len(last)), np.maximum(last, 0)] = at
+    return _batch(users, items, times, now, np.zeros((len(users), 0), np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+def _batch(*arrays: NDArray[np.generic]) -> Batch:
+    *whole, expected = arrays
+    tensors = [torch.from_numpy(np.ascontiguousarray(a, dtype=np.int64)) for a in whole]
+    tensors.append(torch.from_numpy(np.ascontiguousarray(expected, dtype=np.float64)))
+    return Batch(*tensors)

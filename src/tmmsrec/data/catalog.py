@@ -1,0 +1,91 @@
+"""What is known of the items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tmmsrec.data.ids import Ids
+from tmmsrec.data.problems import DataProblem
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """One modality's frozen rows.
+
+    Attributes:
+        rows: [I+1, f] float32; row 0 (padding) and the rows of items without this modality are zero.
+        present: [I+1] bool; False where the modality is missing (row 0 always).  Missing is not zero: models mask it.
+        provenance: how the rows were made (encoder, version or hash, template, coverage, what was fitted on what).
+    """
+
+    rows: NDArray[np.float32]
+    present: NDArray[np.bool_]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rows.ndim != 2 or len(self.rows) != len(self.present):
+            raise DataProblem(f"feature rows {self.rows.shape} do not fit {self.present.shape} presence flags")
+
+    @property
+    def width(self) -> int:
+        """How many numbers describe one item."""
+        return int(self.rows.shape[1])
+
+    @property
+    def coverage(self) -> float:
+        """Share of items (padding left out) that have this modality."""
+        return float(self.present[1:].mean()) if len(self.present) > 1 else 0.0
+
+    def check(self, name: str, n_items: int) -> None:
+        """Refuse rows that do not fit the catalogue.
+
+        Raises:
+            DataProblem: another row count than ``n_items + 1``, NaN or infinity (the first item row is named), or a padding
+                row that is not zero.
+        """
+        if len(self.rows) != n_items + 1:
+            raise DataProblem(
+                f"{name} features have {len(self.rows)} rows; the catalogue needs {n_items + 1} "
+                f"(row 0 for padding, then {n_items} items)"
+            )
+        bad = ~np.isfinite(self.rows).all(axis=1)
+        if bad.any():
+            raise DataProblem(
+                f"{name} features hold NaN or infinity in {int(bad.sum())} rows, first at item row {int(np.argmax(bad))}"
+            )
+        if self.present[0] or np.any(self.rows[0]):
+            raise DataProblem(f"{name} features: row 0 is padding and must be zero and absent")
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Items: outside ids, text fields, picture references and features.
+
+    Attributes:
+        ids: outside ids; item rows run from 1 to I.
+        fields: a table of I rows in the order of ``ids``: text columns (null where missing) and, where there are pictures, a
+            column ``image`` with the picture's name or address.
+        features: modality name -> Features, for instance {"text": ..., "image": ...}.
+    """
+
+    ids: Ids
+    fields: pa.Table
+    features: dict[str, Features] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Names of the fields that are text."""
+        return [c for c in self.fields.column_names if c != "image"]
+
+    def describe(self, row: int) -> dict[str, Any]:
+        """The known fields of an item row, missing ones left out."""
+        record = self.fields.slice(row - 1, 1).to_pylist()[0]
+        return {k: v for k, v in record.items() if v not in (None, "")}

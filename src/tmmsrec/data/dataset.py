@@ -1,0 +1,125 @@
+"""A Dataset: the log, the catalogue and a name; in memory or in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from dataclasses import replace as _replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tmmsrec.data.catalog import Catalog, Features
+from tmmsrec.data.ids import Ids
+from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.problems import DataProblem
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Everything a recommender may learn from.
+
+    Attributes:
+        name: shown in tables.
+        interactions: the log, user rows 0..U-1 and item rows 1..I.
+        catalog: the items.
+        users: outside user ids.
+        report: what preparation counted and decided (ties, duplicates, drops, sources), for people to read.
+        folder: where it lies on disk, None when only in memory.
+    """
+
+    name: str
+    interactions: Interactions
+    catalog: Catalog
+    users: Ids
+    report: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.interactions.users != len(self.users):
+            raise DataProblem(f"the log has {self.interactions.users} users, the list of user ids {len(self.users)}")
+
+    @classmethod
+    def in_memory(
+        cls,
+        name: str,
+        interactions: Interactions,
+        n_items: int,
+        features: dict[str, Features] | None = None,
+        fields: pa.Table | None = None,
+    ) -> Dataset:
+        """A Dataset from arrays; ids are the rows' own numbers (users from 0, items from 1)."""
+        users = Ids(pa.array(np.arange(interactions.users)), first=0, what="user")
+        items = Ids(pa.array(np.arange(1, n_items + 1)), first=1, what="item")
+        table = fields if fields is not None else pa.table({"title": pa.nulls(n_items, pa.string())})
+        dataset = cls(name, interactions, Catalog(items, table, features or {}), users)
+        dataset.check()
+        return dataset
+
+    @property
+    def n_users(self) -> int:
+        """Number of users U."""
+        return self.interactions.users
+
+    @property
+    def n_items(self) -> int:
+        """Number of items I."""
+        return len(self.catalog)
+
+    @property
+    def features(self) -> dict[str, Features]:
+        """Modality name -> Features."""
+        return self.catalog.features
+
+    @property
+    def sparsity(self) -> float:
+        """Share of user-item pairs without an event, counting events (not distinct pairs) as the paper's Table 2 does."""
+        return 1.0 - len(self.interactions) / max(1, self.n_users * self.n_items)
+
+    def check(self) -> None:
+        """Refuse contradictions between log, catalogue and features; raises DataProblem."""
+        self.interactions.check(self.n_items)
+        if self.catalog.fields.num_rows != self.n_items:
+            raise DataProblem(f"the item table has {self.catalog.fields.num_rows} rows for {self.n_items} items")
+        for name, features in self.features.items():
+            features.check(name, self.n_items)
+
+    def with_features(self, **features: Features) -> Dataset:
+        """The same data with feature matrices added or replaced (in memory only)."""
+        for name, one in features.items():
+            one.check(name, self.n_items)
+        return _replace(self, catalog=_replace(self.catalog, features={**self.features, **features}))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of a BLAKE2 hash over log, ids and features: equal data, equal fingerprint, wherever it lies."""
+        digest = hashlib.blake2b(digest_size=8)
+        log = self.interactions
+        for array in (log.offsets.astype("<i8"), log.items.astype("<i4"), log.times.astype("<i8")):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        for ids in (self.users, self.catalog.ids):
+            digest.update("\x1f".join(map(str, ids)).encode())
+        for name in sorted(self.features):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(self.features[name].rows, dtype="<f4").tobytes())
+            digest.update(self.features[name].present.tobytes())
+        return digest.hexdigest()
+
+    def table2(self) -> dict[str, str]:
+        """The paper's Table 2 row: users, items, interactions, sparsity."""
+        return {
+            "Dataset": self.name,
+            "#Users": f"{self.n_users:,}",
+            "#Items": f"{self.n_items:,}",
+            "#Interactions": f"{len(self.interactions):,}",
+            "#Sparsity": f"{self.sparsity:.2%}",
+        }
+
+    def __repr__(self) -> str:
+        row = self.table2()
+        extra = "".join(f", {n} {f.width} wide ({f.coverage:.1%})" for n, f in sorted(self.features.items()))
+        sizes = f"{row['#Users']} users, {row['#Items']} items, {row['#Interactions']} events"
+        return f"{row['Dataset']}: {sizes}, {row['#Sparsity']} sparse{extra}"

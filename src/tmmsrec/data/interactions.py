@@ -1,0 +1,80 @@
+"""The log: who met what, when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmmsrec.data.problems import DataProblem
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Events, ragged by user and in time order within each user.
+
+        user 0: items[offsets[0]:offsets[1]], times[offsets[0]:offsets[1]]
+        user 1: items[offsets[1]:offsets[2]], ...
+
+    Attributes:
+        offsets: [U+1] int64, where each user's events begin and end.
+        items: [N] int32, item rows 1..I (0 is padding and never occurs).
+        times: [N] int64, seconds since 1970 UTC, never decreasing within a user.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+    times: NDArray[np.int64]
+
+    @property
+    def users(self) -> int:
+        """How many users."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Events of each user, [U]."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @classmethod
+    def of(
+        cls,
+        users: NDArray[np.integer],
+        items: NDArray[np.integer],
+        times: NDArray[np.integer],
+        n_users: int | None = None,
+    ) -> Interactions:
+        """Sort events (three columns of equal length, user rows from 0) by user and time; equal times keep their order."""
+        if not len(users) == len(items) == len(times):
+            raise DataProblem(f"columns differ in length: {len(users)} users, {len(items)} items, {len(times)} times")
+        order = np.lexsort((np.asarray(times), np.asarray(users)))  # lexsort is stable
+        counts = np.bincount(np.asarray(users), minlength=n_users or 0)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return cls(offsets, np.asarray(items)[order].astype(np.int32), np.asarray(times)[order].astype(np.int64))
+
+    def check(self, n_items: int) -> None:
+        """Refuse a log whose arrays contradict each other.
+
+        Raises:
+            DataProblem: offsets out of order or not covering the events, an item row outside 1..n_items, or time going
+                backwards within a user (the user and event are named).
+        """
+        if self.offsets[0] != 0 or self.offsets[-1] != len(self.items) or len(self.items) != len(self.times):
+            raise DataProblem(
+                f"offsets run from {self.offsets[0]} to {self.offsets[-1]} over {len(self.items)} items and {len(self.times)} times"
+            )
+        if np.any(self.lengths < 0):
+            raise DataProblem(f"offsets decrease at user row {int(np.argmax(self.lengths < 0))}")
+        if len(self.items) and (self.items.min() < 1 or self.items.max() > n_items):
+            raise DataProblem(f"item rows span {self.items.min()}..{self.items.max()}, the catalogue holds 1..{n_items}")
+        backwards = np.diff(self.times) < 0
+        inner = self.offsets[1:-1] - 1
+        backwards[inner[(inner >= 0) & (inner < len(backwards))]] = False  # steps from one user to the next
+        if backwards.any():
+            event = int(np.argmax(backwards)) + 1
+            user = int(np.searchsorted(self.offsets, event, side="right")) - 1
+            raise DataProblem(f"time goes backwards at event {event} (user row {user}): sort the log by user and time")

@@ -1,0 +1,171 @@
+"""A Dataset as a folder: Parquet, npy and JSON; memory-mapped when read, never half-written.
+
+dataset.json                 format, name, counts, fingerprints, report
+users.parquet                column id
+items.parquet                column id, text fields, image
+log/offsets.npy items.npy times.npy
+features/NAME/rows.npy present.npy provenance.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tmmsrec.data.catalog import Catalog, Features
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.ids import Ids
+from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.problems import DataProblem, NewerFormat
+
+FORMAT = 1
+
+
+@contextmanager
+def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Path]:
+    """A fresh folder beside ``target`` to write into; it takes the target's place only when the block ends well.
+
+    On any error the fresh folder is removed and whatever stood at ``target`` stays as it was.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield fresh
+        for path in sorted(fresh.rglob("*")):
+            if path.is_file():
+                _sync(path)
+        old = None
+        if target.exists():
+            if not replace_existing:
+                raise DataProblem(f"{target} exists already")
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / "was"
+            os.replace(target, old)
+        os.replace(fresh, target)
+        os.chmod(target, 0o755)
+        _sync(target.parent)
+        if old is not None:
+            shutil.rmtree(old.parent, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def atomic_text(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old text or the new one, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save(dataset: Dataset, folder: Path | str) -> Dataset:
+    """Write a Dataset into ``folder`` (replacing one that stands there) and return it as read back."""
+    folder = Path(folder)
+    if folder.exists() and not (folder / "dataset.json").exists() and any(folder.iterdir()):
+        raise DataProblem(f"{folder} holds other files and no Dataset; choose an empty or new folder")
+    dataset.check()
+    with atomic_folder(folder) as fresh:
+        pq.write_table(pa.table({"id": dataset.users.array}), fresh / "users.parquet")
+        pq.write_table(dataset.catalog.fields.add_column(0, "id", dataset.catalog.ids.array), fresh / "items.parquet")
+        (fresh / "log").mkdir()
+        for name in ("offsets", "items", "times"):
+            np.save(fresh / "log" / f"{name}.npy", getattr(dataset.interactions, name))
+        for name, features in dataset.features.items():
+            _write_features(fresh / "features" / name, features)
+        about = {"format": FORMAT, "name": dataset.name, "counts": dataset.table2(), "report": dataset.report}
+        (fresh / "dataset.json").write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
+    return load(folder)
+
+
+def save_features(folder: Path | str, name: str, features: Features) -> None:
+    """Add one modality to a Dataset folder, or replace it, atomically."""
+    folder = Path(folder)
+    features.check(name, load(folder, features=False).n_items)
+    with atomic_folder(folder / "features" / name) as fresh:
+        _write_features(fresh, features)
+
+
+def _write_features(folder: Path, features: Features) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "rows.npy", np.asarray(features.rows, dtype=np.float32))
+    np.save(folder / "present.npy", features.present)
+    (folder / "provenance.json").write_text(json.dumps(features.provenance, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def read_about(path: Path, what: str, newest: int) -> dict[str, Any]:
+    """Read a folder's JSON head and refuse a missing, broken or newer one with a clear message."""
+    if not path.exists():
+        raise DataProblem(f"{path.parent} is no {what}: it has no {path.name}")
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as problem:
+        raise DataProblem(f"{path} is not readable JSON ({problem}); the {what} is damaged, make it anew") from None
+    if about.get("format", 0) > newest:
+        raise NewerFormat(
+            f"{path.parent} was written in {what} format {about['format']}; this version reads up to {newest}: upgrade tmmsrec"
+        )
+    return about
+
+
+def load(folder: Path | str, *, features: bool = True) -> Dataset:
+    """Open a Dataset folder, arrays memory-mapped.
+
+    Raises:
+        DataProblem: no Dataset there, or a damaged one (the file is named).
+        NewerFormat: written by a later version.
+    """
+    folder = Path(folder)
+    about = read_about(folder / "dataset.json", "Dataset", FORMAT)
+    try:
+        users = Ids(pq.read_table(folder / "users.parquet")["id"], first=0, what="user")
+        table = pq.read_table(folder / "items.parquet")
+        arrays = {n: np.load(folder / "log" / f"{n}.npy", mmap_mode="r") for n in ("offsets", "items", "times")}
+    except (OSError, ValueError, pa.ArrowException) as problem:
+        raise DataProblem(f"the Dataset in {folder} is damaged: {problem}; run 'tmmsrec prepare' again") from None
+    catalog = Catalog(Ids(table["id"], first=1, what="item"), table.drop_columns(["id"]))
+    dataset = Dataset(about["name"], Interactions(**arrays), catalog, users, about["report"], folder)
+    if features and (folder / "features").is_dir():
+        found = {p.name: _read_features(p) for p in sorted((folder / "features").iterdir()) if not p.name.startswith(".")}
+        for name, one in found.items():
+            one.check(name, dataset.n_items)
+        dataset = replace(dataset, catalog=replace(catalog, features=found))
+    return dataset
+
+
+def _read_features(folder: Path) -> Features:
+    try:
+        rows = np.load(folder / "rows.npy", mmap_mode="r")
+        present = np.load(folder / "present.npy", mmap_mode="r")
+        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise DataProblem(f"features in {folder} are damaged: {problem}; run 'tmmsrec extract' again") from None
+    return Features(rows, present, provenance)

@@ -1,0 +1,315 @@
+"""fit(): the one training loop.
+
+Every random draw is a function of (seed, epoch, step), so a loop that was killed anywhere and started again ends with the same
+weights as one that was not.  The test part is never handed to it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tmmsrec import metrics, values
+from tmmsrec.checkpoint import Checkpoint, Saver
+from tmmsrec.data.batch import Batch, Sampler, training_batches
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.split import Part
+from tmmsrec.models.base import Method, Model
+from tmmsrec.ranking import rank
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The optimiser (section 3.4): Adam with a rate that decays exponentially, ``lr * decay^epoch``.
+
+    Attributes:
+        lr: rate of the first epoch.
+        betas: decay rates of the moments.
+        decay: factor per epoch; 1 keeps the rate.
+        clip: largest norm of the gradient, None for no clipping.
+        weight_decay: L2 penalty.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    decay: float = 0.9
+    clip: float | None = None
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a method is trained: a value.
+
+    Attributes:
+        epochs: most passes over the users.
+        batch: users per step.
+        optimiser: Adam and its schedule.
+        metric: what is watched on the validation part; the weights that did best are kept.
+        patience: epochs without a better value before stopping.
+        every: epochs between two validations.
+        bf16: autocast to bfloat16 (TIE stays in float32).
+        compile: torch.compile the loss.
+    """
+
+    epochs: int = 200
+    batch: int = 128
+    optimiser: Adam = Adam()
+    metric: str = "NDCG@10"
+    patience: int = 20
+    every: int = 1
+    bf16: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        metrics.parse(self.metric)
+        for name in ("epochs", "batch", "patience", "every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Training.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told.
+
+    Attributes:
+        epoch: 0-based.
+        done: share of the epoch's steps that are done, 1 at its end.
+        loss: mean so far in this epoch.
+        validation: the watched metric, None until the epoch's end.
+        best: the best value so far.
+        events_per_second: steps with a target that were trained on, per second of this epoch.
+        left: seconds left if no better value comes and patience or epochs run out.
+    """
+
+    epoch: int
+    done: float
+    loss: float
+    validation: float | None
+    best: float
+    events_per_second: float
+    left: float
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained model, with the weights that did best in validation, and how it went.
+
+    Attributes:
+        model: in evaluation mode.
+        best: the best validation value (NaN for a counting model without parameters).
+        best_epoch: 0-based, -1 for a model that needed no training.
+        history: one record per epoch: epoch, loss, lr, validation, seconds, events.
+        seconds: spent training and validating, over all starts.
+    """
+
+    model: Model
+    best: float
+    best_epoch: int
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+Watch = Callable[[Progress], None]
+
+
+def fit(
+    method: Method,
+    dataset: Dataset,
+    *,
+    train: Part,
+    valid: Part,
+    training: Training = Training(),
+    seed: int = 0,
+    folder: Path | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Train a method and keep the weights that do best on the validation part.
+
+    Args:
+        method: what to build.
+        dataset: its items, features and log.
+        train: learned from.
+        valid: watched, never learned from.
+        training: how.
+        seed: of parameters, order, negatives and dropout.
+        folder: where the checkpoint and log.jsonl stand; a checkpoint of the same job found there is taken up again.
+        watch: told of the progress.
+
+    Raises:
+        ValueError: a part of the wrong name, so that a test part cannot slip in; or a modality is missing.
+        FloatingPointError: the loss became NaN or infinite (epoch and remedy are named).
+        DataProblem: the folder holds the checkpoint of another job.
+    """
+    if (train.name, valid.name) != ("train", "valid"):
+        raise ValueError(f"fit takes a train and a valid part, got '{train.name}' and '{valid.name}'")
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        model = method.build(dataset).to(_device())
+        model.observe(train)
+        if not model.trainable:
+            return Fitted(model.eval(), float("nan"), -1)
+        job = values.key(method, training, [dataset.fingerprint, seed, int(train.stop.sum()), int(valid.stop.sum())])
+        saver = Saver(folder, job) if folder is not None else None
+        sampler = Sampler(train, dataset.n_items, method.negatives)
+        return _Loop(method, model, sampler, train, valid, training, seed).run(saver, watch or (lambda _: None))
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class _Loop:
+    """One training: the state that a checkpoint holds, and what moves it."""
+
+    def __init__(
+        self, method: Method, model: Model, sampler: Sampler, train: Part, valid: Part, training: Training, seed: int
+    ) -> None:
+        self.method, self.model, self.sampler, self.training, self.seed = method, model, sampler, training, seed
+        self.train, self.valid = train, valid
+        self.metric = metrics.parse(training.metric)
+        how = training.optimiser
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=how.lr, betas=how.betas, weight_decay=how.weight_decay, fused=True)
+        self.state = Checkpoint(best_weights=_copy(model))
+        self._loss = torch.compile(model.loss, dynamic=True) if training.compile else model.loss
+
+    def run(self, saver: Saver | None, watch: Watch) -> Fitted:
+        """Epochs until patience or epochs run out."""
+        if saver is not None:
+            saver.restore(self.state, self.model, self.optimiser)
+        started, before = time.perf_counter(), self.state.seconds
+        while self.state.epoch < self.training.epochs and not self._out_of_patience:
+            begun = time.perf_counter()
+            for done, events, loss in self._steps():
+                self.state.seconds = before + time.perf_counter() - started
+                if saver is not None:
+                    saver.save_if_due(self.state, self.model, self.optimiser)
+                watch(self._progress(done, events, loss, None, begun))
+            self._finish_epoch(begun)
+            last = self.state.history[-1]
+            self.state.seconds = before + time.perf_counter() - started
+            if saver is not None:
+                saver.log(self.state.history)
+                saver.save_if_due(self.state, self.model, self.optimiser)
+            watch(self._progress(1.0, last["events"], last["loss"], last["validation"], begun))
+        self.model.load_state_dict(self.state.best_weights)
+        if saver is not None:
+            saver.save(self.state, self.model, self.optimiser)
+        return Fitted(self.model.eval(), self.state.best, self.state.best_epoch, self.state.history, self.state.seconds)
+
+    def _steps(self) -> Iterator[tuple[float, int, float]]:
+        """Train through what is left of the epoch; gives the share done, events and mean loss, now and then."""
+        state, how = self.state, self.training
+        self.model.train()
+        self.model.begin_epoch(_number(self.seed, state.epoch))
+        for group in self.optimiser.param_groups:
+            group["lr"] = how.optimiser.lr * how.optimiser.decay**state.epoch
+        total = -(-len(self.train) // how.batch)
+        batches = training_batches(
+            self.train,
+            size=how.batch,
+            length=self.method.history,
+            sampler=self.sampler,
+            seed=(self.seed, state.epoch),
+            skip=state.step,
+        )
+        told = time.perf_counter()
+        for batch in batches:
+            torch.manual_seed(_number(self.seed, state.epoch, state.step))
+            loss, events = self._step(batch)
+            state.loss_sum = state.loss_sum + loss * events
+            state.events += events
+            state.step += 1
+            if time.perf_counter() - told > 0.5:
+                told = time.perf_counter()
+                yield state.step / total, state.events, self._mean_loss()
+
+    def _step(self, batch: Batch) -> tuple[Tensor, int]:
+        events = int((batch.targets != 0).sum())
+        device = self.parameters[0].device
+        autocast = torch.autocast(device.type, torch.bfloat16) if self.training.bf16 else nullcontext()
+        with autocast:
+            loss: Tensor = self._loss(batch.to(device))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.training.optimiser.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.training.optimiser.clip)
+        self.optimiser.step()
+        return loss.detach().double().cpu(), events
+
+    def _mean_loss(self) -> float:
+        mean = float(self.state.loss_sum) / max(1, self.state.events)
+        if not np.isfinite(mean):
+            raise FloatingPointError(
+                f"the loss became {mean} in epoch {self.state.epoch}: lower the learning rate, set a clip, "
+                "or check the scale of the features"
+            )
+        return mean
+
+    def _finish_epoch(self, begun: float) -> None:
+        """Validate, remember the best, and step on to the next epoch."""
+        state, how = self.state, self.training
+        loss, value = self._mean_loss(), None
+        if (state.epoch + 1) % how.every == 0 or state.epoch + 1 == how.epochs:
+            value = float(self.metric(rank(self.model, self.valid, history=self.method.history).ranks).mean())
+            if value > state.best:
+                state.best, state.best_epoch, state.best_weights = value, state.epoch, _copy(self.model)
+        state.history.append(
+            {
+                "epoch": state.epoch,
+                "loss": loss,
+                "lr": self.optimiser.param_groups[0]["lr"],
+                "validation": value,
+                "events": state.events,
+                "seconds": round(time.perf_counter() - begun, 3),
+            }
+        )
+        state.epoch, state.step, state.events, state.loss_sum = (
+            state.epoch + 1,
+            0,
+            0,
+            torch.zeros((), dtype=torch.float64),
+        )
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return self.state.epoch - 1 - self.state.best_epoch >= self.training.patience
+
+    def _progress(self, done: float, events: int, loss: float, validation: float | None, begun: float) -> Progress:
+        state, elapsed = self.state, time.perf_counter() - begun
+        current = state.epoch - (1 if done == 1.0 and validation is not None else 0)
+        per_epoch = state.history[-1]["seconds"] if state.history else elapsed / max(done, 1e-3)
+        until = min(self.training.epochs, max(state.best_epoch, 0) + self.training.patience + 1)
+        return Progress(
+            current,
+            done,
+            loss,
+            validation,
+            state.best,
+            events / max(elapsed, 1e-9),
+            max(0.0, until - current - done) * per_epoch,
+        )
+
+
+def _number(*names: int) -> int:
+    """A 63-bit number that stands for a tuple of integers."""
+    return int(np.random.SeedSequence(names).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _copy(model: Model) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def describe(fitted: Fitted) -> dict[str, Any]:
+    """How a training went, for JSON."""
+    best = None if np.isnan(fitted.best) else fitted.best  # NaN is no JSON
+    return {"best": best, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history), "seconds": fitted.seconds}

@@ -1,0 +1,197 @@
+"""Counting models: no training, the floors that every table shows.
+
+Each counts the events that may be read before the part it is asked about, the validation events too when the test part is ranked:
+they are part of the input there.  Every score backs off to popularity, scaled below the smallest difference that counting makes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from tmmsrec.data.batch import Batch
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.split import Part
+from tmmsrec.models.base import Method, Model
+
+
+@dataclass(frozen=True)
+class Popularity(Method):
+    """Items by how often they occur."""
+
+    source: ClassVar[str] = "counting"
+
+    def build(self, dataset: Dataset) -> Model:
+        """Counts of nothing yet."""
+        return _Popularity(dataset.n_items)
+
+
+@dataclass(frozen=True)
+class Repeat(Method):
+    """The user's own items, newest first, then popularity.
+
+    Attributes:
+        newest: how many of the newest distinct items to list; 0 lists all.
+    """
+
+    newest: int = 0
+
+    source: ClassVar[str] = "counting"
+
+    @property
+    def history(self) -> int:
+        """The whole history."""
+        return 1_000_000
+
+    def build(self, dataset: Dataset) -> Model:
+        """Counts of nothing yet."""
+        return _Repeat(dataset.n_items, self.newest)
+
+
+@dataclass(frozen=True)
+class Markov(Method):
+    """Which items followed the newest ones, then popularity.
+
+    P(i | x) is the share of i among what followed x in all histories, each event k steps after x counting decay^(k-1).  The score
+    of item i after x_1 ... x_T is sum over k = 0, 1, ... of decay^k P(i | x_{T-k}), plus ``backoff`` times popularity over the
+    largest popularity.
+
+    Attributes:
+        decay: what a step further away counts, when counting and when reading; 0 reads the last event and its direct followers
+            only (first order).
+        span: how many steps after an event are counted as following it.
+        reach: how many of the newest events are read.
+        backoff: weight of popularity; tiny, it only orders what transitions leave equal.
+    """
+
+    decay: float = 0.0
+    span: int = 1
+    reach: int = 1
+    backoff: float = 1e-6
+
+    source: ClassVar[str] = "counting"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay must lie between 0 and 1, got {self.decay}")
+        if self.span < 1 or self.reach < 1:
+            raise ValueError(f"span and reach must be at least 1, got {self.span} and {self.reach}")
+
+    @property
+    def history(self) -> int:
+        """The newest events that count."""
+        return self.reach
+
+    def build(self, dataset: Dataset) -> Model:
+        """Counts of nothing yet."""
+        return _Markov(dataset.n_items, self)
+
+
+class _Counting(Model):
+    """Shared by all: popularity over the largest, a buffer [I+1], and no loss."""
+
+    def __init__(self, n_items: int) -> None:
+        super().__init__()
+        self.n_items = n_items
+        self.register_buffer("popularity", torch.zeros(n_items + 1, dtype=torch.float64))
+        self.popularity: Tensor
+
+    def observe(self, part: Part) -> None:
+        counts = part.item_counts(self.n_items)
+        self.popularity = torch.from_numpy(counts / max(1, counts.max(initial=0)))
+
+    def loss(self, batch: Batch) -> Tensor:
+        raise RuntimeError("a counting model has nothing to train; observe() a part instead")
+
+    @abstractmethod
+    def counted(self, batch: Batch) -> Tensor:
+        """[B, I+1] float64 scores before the back-off."""
+
+    backoff = 0.5  # below the whole numbers that counting gives
+
+    def score(self, batch: Batch) -> Tensor:
+        return self.counted(batch) + self.backoff * self.popularity
+
+
+class _Popularity(_Counting):
+    def counted(self, batch: Batch) -> Tensor:
+        return torch.zeros(len(batch.users), 1, dtype=torch.float64)
+
+
+class _Repeat(_Counting):
+    def __init__(self, n_items: int, newest: int) -> None:
+        super().__init__(n_items)
+        self.newest = newest
+
+    def counted(self, batch: Batch) -> Tensor:
+        b, length = batch.items.shape
+        place = torch.arange(1, length + 1, dtype=torch.float64).expand(b, length)
+        recency = torch.zeros(b, self.n_items + 1, dtype=torch.float64)
+        recency.scatter_reduce_(1, batch.items, place, reduce="amax")  # a repeated item counts where it was newest
+        recency[:, 0] = 0
+        if self.newest:
+            kept = torch.zeros_like(recency)
+            best = recency.topk(min(self.newest, self.n_items), dim=1)
+            recency = kept.scatter(1, best.indices, best.values)
+        return recency
+
+
+class _Markov(_Counting):
+    def __init__(self, n_items: int, value: Markov) -> None:
+        super().__init__(n_items)
+        self.value = value
+        self.backoff = value.backoff
+        # What follows what, as rows (from, to) with a weight each: a bundle can hold them without a format of its own.
+        self.register_buffer("pairs", torch.zeros(0, 2, dtype=torch.int64))
+        self.register_buffer("weights", torch.zeros(0, dtype=torch.float64))
+        self.pairs: Tensor
+        self.weights: Tensor
+        self._follows: sparse.csr_array | None = None
+
+    def observe(self, part: Part) -> None:
+        super().observe(part)
+        log, size = part.interactions, self.n_items + 1
+        at = np.flatnonzero(part.readable)
+        user = np.repeat(np.arange(log.users), log.lengths)[at]
+        items = log.items[at].astype(np.int64)
+        total = sparse.csr_array((size, size), dtype=np.float64)
+        for k in range(1, self.value.span + 1):
+            same = np.flatnonzero(user[k:] == user[:-k])
+            weight = np.full(len(same), float(self.value.decay ** (k - 1)))
+            total = total + sparse.csr_array((weight, (items[same], items[same + k])), shape=(size, size))
+        found = total.tocoo()
+        self.pairs = torch.from_numpy(np.stack([found.row, found.col], axis=1).astype(np.int64))
+        self.weights = torch.from_numpy(found.data / total.sum(axis=1)[found.row])
+        self._follows = None
+
+    def counted(self, batch: Batch) -> Tensor:
+        items = batch.items.cpu().numpy()
+        mask = items != 0
+        back = mask.sum(1, keepdims=True) - 1 - np.arange(items.shape[1])
+        weight = np.power(self.value.decay, np.maximum(back, 0), dtype=np.float64)
+        owner = np.broadcast_to(np.arange(len(items))[:, None], items.shape)
+        read = sparse.csr_array((weight[mask], (owner[mask], items[mask])), shape=(len(items), self.n_items + 1))
+        dense: NDArray[np.float64] = (read @ self.follows).toarray()
+        return torch.from_numpy(dense)
+
+    @property
+    def follows(self) -> sparse.csr_array:
+        """[I+1, I+1] P(column | row)."""
+        if self._follows is None:
+            start, end = self.pairs.cpu().numpy().T
+            size = self.n_items + 1
+            self._follows = sparse.csr_array((self.weights.cpu().numpy(), (start, end)), shape=(size, size))
+        return self._follows
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
+        for name in ("pairs", "weights"):  # as long as what was counted
+            setattr(self, name, torch.empty_like(state[prefix + name]))
+        self._follows = None
+        super()._load_from_state_dict(state, prefix, *rest)

@@ -1,0 +1,185 @@
+"""The one composition.
+
+    items -> a table per modality -> + time -> fusion (streams apart, or one) -> a backbone per stream
+          -> vectors side by side -> one inner product
+
+TMMSRec is a point of it, and so are SASRec and every variant of Tables 4-6: see ``tmmsrec.zoo``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tmmsrec.data.batch import Batch, Negatives
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.models.base import Method, VectorModel
+from tmmsrec.nn.backbones import Backbone
+from tmmsrec.nn.backbones.attention import Attention
+from tmmsrec.nn.fusion import Apart, Fusion
+from tmmsrec.nn.items import FrozenRows, ItemTable, LearnedRows, initialise
+from tmmsrec.nn.losses import BCE, Drawn, Loss
+from tmmsrec.nn.time import Nothing, TimeEncoder
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How item rows enter the streams.
+
+    Attributes:
+        dropout: on the way in.
+        dropped: "rows" drops item rows before time is added, as the authors' TMMSRec does; "streams" drops their sum with time, as
+            SASRec does with positions.
+        scaled: multiply rows by sqrt(d) on the way in (not in the score), as SASRec's official code does.
+    """
+
+    dropout: float = 0.5
+    dropped: Literal["rows", "streams"] = "rows"
+    scaled: bool = False
+
+
+@dataclass(frozen=True)
+class Sequential(Method):
+    """A sequential recommender over one or more modalities (paper section 2; TMMSRec is ``zoo.TMMSREC``).
+
+    Attributes:
+        modalities: "id" for learned rows; other names are features of the dataset ("text", "image").
+        width: d, the width of each stream.
+        length: n, the newest events that are read.
+        time: what is added to each stream (Eq. 5, 11).
+        fusion: streams apart until the score (two-stage), or one early.
+        backbone: the encoder of each stream (Eq. 10).
+        loss: trained at every step (Eq. 14).
+        entry: how rows enter the streams.
+    """
+
+    modalities: tuple[str, ...] = ("id",)
+    width: int = 126
+    length: int = 50
+    time: TimeEncoder = Nothing()
+    fusion: Fusion = Apart()
+    backbone: Backbone = Attention()
+    loss: Loss = BCE()
+    entry: Entry = Entry()
+
+    source: ClassVar[str] = "TMMSRec (2026), section 2, Eq. 4-14"
+
+    def __post_init__(self) -> None:
+        if not self.modalities or len(set(self.modalities)) != len(self.modalities):
+            raise ValueError(f"modalities must be distinct and at least one, got {self.modalities}")
+        if not self.backbone.causal:
+            raise ValueError(
+                f"{type(self.backbone).__name__} is not causal: with a loss at every step each step would see its own target"
+            )
+        self.time.check(self.width)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Modalities that the method reads."""
+        return self.modalities
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether the times of past events change the scores."""
+        return self.time.reads_time
+
+    @property
+    def history(self) -> int:
+        """How many of a user's newest events it reads."""
+        return self.length
+
+    @property
+    def negatives(self) -> Negatives:
+        """The negatives its loss needs."""
+        return Negatives(self.loss.per_step, self.loss.shared, getattr(self.loss, "by", "uniform"))
+
+    def build(self, dataset: Dataset) -> SequentialModel:
+        """Tables for the dataset's items; raises ValueError when it lacks a modality."""
+        missing = [m for m in self.modalities if m != "id" and m not in dataset.features]
+        if missing:
+            have = ", ".join(sorted(dataset.features)) or "none"
+            raise ValueError(
+                f"{dataset.name} has no '{missing[0]}' features (it has: {have}); run 'tmmsrec extract' or leave the modality out"
+            )
+        tables = [self._table(m, dataset) for m in self.modalities]
+        return SequentialModel(self, tables)
+
+    def _table(self, modality: str, dataset: Dataset) -> ItemTable:
+        if modality == "id":
+            return LearnedRows(dataset.n_items, self.width)
+        features = dataset.features[modality]
+        # A copy: the dataset's arrays may be read-only maps of files.
+        return FrozenRows(torch.tensor(features.rows), torch.tensor(features.present), self.width)
+
+
+class SequentialModel(VectorModel):
+    """What a Sequential value builds."""
+
+    def __init__(self, value: Sequential, tables: list[ItemTable]) -> None:
+        super().__init__()
+        self.value = value
+        self.tables = nn.ModuleList(tables)
+        self.time = nn.ModuleList(value.time.build(value.width, value.length) for _ in tables)
+        self.fusion = value.fusion.build(value.width, len(tables))
+        streams = len(tables) if value.fusion.apart else 1
+        encoders = 1 if getattr(value.fusion, "one_encoder", False) else streams
+        self.backbones = nn.ModuleList(value.backbone.build(value.width, value.length) for _ in range(encoders))
+        self.dropout = nn.Dropout(value.entry.dropout)
+        initialise(self)
+
+    def states(self, batch: Batch) -> Tensor:
+        """[B, L, D] the vectors after every step, streams side by side."""
+        mask = batch.mask
+        streams, masks = [], []
+        for table, time in zip(self.item_tables, self.time, strict=True):
+            x = table(batch.items)
+            if self.value.entry.scaled:
+                x = x * math.sqrt(self.value.width)
+            if self.value.entry.dropped == "rows":
+                x = self.dropout(x)
+                x = x + time(x, batch.times, mask)  # Eq. 11
+            else:
+                x = self.dropout(x + time(x, batch.times, mask))
+            streams.append(x)
+            masks.append(None if table.complete else table.has(batch.items))
+        if not self.value.fusion.apart:
+            masks = [None]
+        encoded = [
+            self._backbone(at)(stream, held) for at, (stream, held) in enumerate(zip(self.fusion(streams), masks, strict=True))
+        ]
+        return torch.cat(encoded, dim=-1)
+
+    @property
+    def item_tables(self) -> list[ItemTable]:
+        """The tables, in the order of the modalities."""
+        return [t for t in self.tables if isinstance(t, ItemTable)]
+
+    def _backbone(self, stream: int) -> nn.Module:
+        return self.backbones[stream if len(self.backbones) > 1 else 0]
+
+    def users(self, batch: Batch) -> Tensor:
+        """[B, D] the states after the newest events."""
+        states = self.states(batch)
+        return states[torch.arange(len(batch.users), device=batch.items.device), batch.last]
+
+    def items(self, rows: Tensor | None = None) -> Tensor:
+        """Time-free item vectors [..., D]: time is never added to candidates."""
+        return torch.cat(self.fusion([table(rows) for table in self.tables]), dim=-1)
+
+    def shares(self) -> dict[str, slice]:
+        """One slice per modality while the streams stay apart."""
+        if not self.value.fusion.apart:
+            return {"+".join(self.value.modalities): slice(None)}
+        d = self.value.width
+        return {m: slice(at * d, (at + 1) * d) for at, m in enumerate(self.value.modalities)}
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The value's loss over all steps that have a target."""
+        steps = batch.targets != 0
+        shared = batch.negatives.dim() == 1
+        negatives = batch.negatives if shared else batch.negatives[steps]
+        return self.value.loss(self.states(batch)[steps], batch.targets[steps], Drawn(negatives, batch.expected), self.items)

@@ -1,0 +1,98 @@
+"""Item tables: learned rows, or frozen features through a projection.  Row 0 is padding and always zero."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class ItemTable(nn.Module, ABC):
+    """One modality's item rows.
+
+    Attributes:
+        complete: whether every item has this modality.
+    """
+
+    complete: bool
+
+    @abstractmethod
+    def forward(self, rows: Tensor | None = None) -> Tensor:
+        """Rows [...] -> [..., d]; all rows [I+1, d] when none are named."""
+
+    @abstractmethod
+    def has(self, rows: Tensor) -> Tensor:
+        """Which of the rows [...] have this modality, bool."""
+
+
+class LearnedRows(ItemTable):
+    """E^id of Eq. 4: one learned row per item, [I+1, d]."""
+
+    complete = True
+
+    def __init__(self, n_items: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(n_items + 1, width, padding_idx=0)
+
+    def forward(self, rows: Tensor | None = None) -> Tensor:
+        """Rows [...] -> [..., d]; all rows [I+1, d] when none are named."""
+        whole: Tensor = self.table.weight
+        return whole if rows is None else self.table(rows)
+
+    def has(self, rows: Tensor) -> Tensor:
+        """Which of the rows [...] have this modality."""
+        return rows != 0
+
+
+class FrozenRows(ItemTable):
+    """E^te and E^im of Eq. 2-3: features that are not trained.
+
+    Features as wide as ``width`` pass as they are; others go through a learned linear map without bias, so that padding and
+    missing rows stay zero.
+
+    Args:
+        features: [I+1, f] float32, zero in row 0 and where missing.
+        present: [I+1] bool.
+        width: d.
+    """
+
+    def __init__(self, features: Tensor, present: Tensor, width: int) -> None:
+        super().__init__()
+        # Not persistent: they are data, stored once with the catalogue and not in every checkpoint.
+        self.register_buffer("features", features, persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        self.features: Tensor
+        self.present: Tensor
+        self.complete = bool(present[1:].all())
+        self.map = nn.Identity() if features.shape[1] == width else nn.Linear(features.shape[1], width, bias=False)
+
+    def forward(self, rows: Tensor | None = None) -> Tensor:
+        """Rows [...] -> [..., d]; all rows [I+1, d] when none are named."""
+        mapped: Tensor = self.map(self.features if rows is None else self.features[rows])
+        return mapped
+
+    def has(self, rows: Tensor) -> Tensor:
+        """Which of the rows [...] have this modality."""
+        return self.present[rows]
+
+
+def initialise(module: nn.Module) -> None:
+    """Give every parameter its start.
+
+    | parameter                      | start                                    |
+    |--------------------------------|------------------------------------------|
+    | matrices, tables (2-D or more) | Xavier normal, as the authors' code      |
+    | row 0 of item tables           | zero (Xavier would have written into it) |
+    | biases                         | zero, as SASRec's                        |
+    | layer norms                    | 1 and 0                                  |
+    """
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if parameter.dim() >= 2:
+                nn.init.xavier_normal_(parameter)
+            elif not isinstance(part, nn.LayerNorm) and "bias" in name:
+                nn.init.zeros_(parameter)
+        if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+            with torch.no_grad():
+                part.weight[part.padding_idx].zero_()

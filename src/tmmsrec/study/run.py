@@ -1,0 +1,209 @@
+"""A run: what happened.  A folder named by the hash of what was done; the same run is never done twice.
+
+KEY/run.json              values, seed, fingerprint, versions, result; written last: a folder without it is not finished
+KEY/ranks.parquet         one row per test user: rank, and what the slices need
+KEY/log.jsonl             one line per epoch
+KEY/weights.safetensors   the weights that did best in validation (or the counts)
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+import tmmsrec
+from tmmsrec import metrics, values
+from tmmsrec.checkpoint import read_tensors, write_tensors
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.split import LeaveOneOut, Part, Split
+from tmmsrec.data.store import atomic_text, read_about
+from tmmsrec.fit import Fitted, Training, Watch, describe, fit
+from tmmsrec.models.base import Method, Model
+from tmmsrec.ranking import Ranks, rank
+
+FORMAT = 1
+DAY = 86400
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done: a value.
+
+    Attributes:
+        method: what is trained and tested.
+        training: how.
+        split: which events are held out.
+        seed: of everything random.
+        exclude_seen: leave out seen items when ranking the test part.
+    """
+
+    method: Method
+    training: Training = field(default_factory=Training)
+    split: Split = field(default_factory=LeaveOneOut)
+    seed: int = 0
+    exclude_seen: bool = False
+
+    def key(self, dataset: Dataset) -> str:
+        """The name of the run's folder."""
+        return values.key(self, [dataset.fingerprint, FORMAT])
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        job: what was done.
+        folder: where it lies.
+        about: run.json: result, seconds, versions.
+    """
+
+    job: Job
+    folder: Path
+    about: dict[str, Any]
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """One row per test user: user, target, rank, cold, repeat, length, gap_days."""
+        return pq.read_table(self.folder / "ranks.parquet")
+
+    @property
+    def ranks(self) -> NDArray[np.float64]:
+        """[n] test ranks, 0-based."""
+        found: NDArray[np.float64] = self.table["rank"].to_numpy()
+        return found
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One record per epoch; empty for a counting model."""
+        file = self.folder / "log.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def model(self, dataset: Dataset) -> Model:
+        """The model with its kept weights, in evaluation mode."""
+        model = self.job.method.build(dataset)
+        model.load_state_dict(read_tensors(self.folder / "weights.safetensors")[0])
+        return model.eval()
+
+
+def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None) -> Run:
+    """Do a job, or read what was done: fit on train, choose by valid, rank the test part once.
+
+    A job that was killed is taken up where its checkpoint stands.
+    """
+    folder = Path(root) / job.key(dataset)
+    if (folder / "run.json").exists():
+        return read_run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = job.split.cut(dataset.interactions)
+    fitted = fit(
+        job.method,
+        dataset,
+        train=parts.train,
+        valid=parts.valid,
+        training=job.training,
+        seed=job.seed,
+        folder=folder,
+        watch=watch,
+    )
+    begun = time.perf_counter()
+    ranks = rank(fitted.model, parts.test, history=job.method.history, exclude_seen=job.exclude_seen)
+    ranking_seconds = time.perf_counter() - begun
+    write_tensors(folder / "weights.safetensors", fitted.model.state_dict())
+    pq.write_table(_per_user(ranks, parts.train, parts.test, dataset.n_items), folder / "ranks.parquet")
+    about = _about(job, dataset, fitted, ranks, ranking_seconds)
+    atomic_text(folder / "run.json", json.dumps(about, indent=2, ensure_ascii=False))
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return Run(job, folder, about)
+
+
+def read_run(folder: Path) -> Run:
+    """A finished run from its folder; raises DataProblem or NewerFormat when it cannot be read."""
+    about = read_about(Path(folder) / "run.json", "run", FORMAT)
+    job = about["job"]
+    read = Job(
+        values.from_json(Method, job["method"]),  # type: ignore[type-abstract]
+        values.from_json(Training, job["training"]),
+        values.from_json(Split, job["split"]),  # type: ignore[type-abstract]
+        job["seed"],
+        job["exclude_seen"],
+    )
+    return Run(read, Path(folder), about)
+
+
+def result(ranks: NDArray[np.float64], cutoffs: tuple[int, ...] = (5, 10, 20)) -> dict[str, float]:
+    """Mean HR, NDCG and MRR at each cut-off."""
+    names = [f"{name}@{k}" for k in cutoffs for name in ("HR", "NDCG", "MRR")]
+    return {name: float(metrics.parse(name)(ranks).mean()) for name in names}
+
+
+def _per_user(ranks: Ranks, train: Part, test: Part, n_items: int) -> pa.Table:
+    log, ends = test.interactions, test.ends
+    seen_in_training = train.item_counts(n_items) > 0
+    last = log.times[ends - 1]
+    lengths = test.stop[test.users]
+    return pa.table(
+        {
+            "user": ranks.users,
+            "target": ranks.targets,
+            "rank": ranks.ranks,
+            "cold": ~seen_in_training[ranks.targets],
+            "repeat": _in_history(test),
+            "length": lengths,
+            "gap_days": np.where(lengths > 0, (log.times[ends] - last) / DAY, np.nan),
+        }
+    )
+
+
+def _in_history(part: Part) -> NDArray[np.bool_]:
+    """[n] whether the target occurs among the events that may be read of its user."""
+    log = part.interactions
+    user = np.repeat(np.arange(log.users), log.lengths)
+    size = int(log.items.max(initial=0)) + 1
+    read = np.unique(user[part.readable] * size + log.items[part.readable])
+    found: NDArray[np.bool_] = np.isin(part.users * size + part.targets, read)
+    return found
+
+
+def _about(job: Job, dataset: Dataset, fitted: Fitted, ranks: Ranks, ranking_seconds: float) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "job": values.to_json(job),
+        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, **dataset.table2()},
+        "result": result(ranks.ranks),
+        "test_users": len(ranks.ranks),
+        "items_ranked": ranks.n_items,
+        "seen_excluded": ranks.seen_excluded,
+        "fit": describe(fitted),
+        "seconds": {"fit": round(fitted.seconds, 2), "rank": round(ranking_seconds, 3)},
+        "parameters": sum(p.numel() for p in fitted.model.parameters() if p.requires_grad),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What ran: package, Python, torch and numpy versions, and the git revision of the current folder where there is one."""
+    found = {
+        "tmmsrec": tmmsrec.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    try:
+        said = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        found["git"] = said.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        pass
+    return found

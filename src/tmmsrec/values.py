@@ -1,0 +1,114 @@
+"""A value is what a person can choose: a frozen dataclass that goes to JSON and back.
+
+Every dictionary in the JSON carries ``kind``, the name of the dataclass.  The kinds that may stand in a place are the
+dataclasses of the package where the place's base class lives: the folder is the registry, read when it is asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import json
+import pkgutil
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+
+class ValueProblem(ValueError):
+    """A value cannot be built from what was given; the message says which field and what would do."""
+
+
+def to_json(value: Any) -> Any:
+    """Turn a value, or a tuple, list or dict of values, into plain JSON objects with a ``kind`` for every dataclass."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        body = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **body}
+    if isinstance(value, (tuple, list)):
+        return [to_json(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): to_json(v) for k, v in value.items()}
+    return value
+
+
+def from_json(base: type[T], data: Any) -> T:
+    """Rebuild a value of class ``base``, or of a class that its package offers in its place.
+
+    Raises:
+        ValueProblem: unknown kind, unknown or missing field, or a field of the wrong type; the message names them.
+    """
+    if not isinstance(data, dict) or "kind" not in data:
+        raise ValueProblem(f"expected a {base.__name__} as an object with a 'kind', got {data!r}")
+    known = offered(base)
+    kind = data["kind"]
+    if kind not in known:
+        all_known = ", ".join(sorted(known))
+        raise ValueProblem(f"unknown {base.__name__} '{kind}'{_nearest(kind, known)}; known: {all_known}")
+    cls = known[kind]
+    hints = get_type_hints(cls)
+    names = {f.name for f in dataclasses.fields(cls)}
+    extra = sorted(set(data) - names - {"kind"})
+    if extra:
+        has = ", ".join(sorted(names))
+        raise ValueProblem(f"{kind} has no field '{extra[0]}'{_nearest(extra[0], names)}; it has: {has}")
+    given = {n: _field(kind, n, hints[n], v) for n, v in data.items() if n != "kind"}
+    try:
+        built: T = cls(**given)
+    except TypeError as problem:
+        raise ValueProblem(f"{kind}: {problem}") from None
+    return built
+
+
+def _field(kind: str, name: str, hint: Any, data: Any) -> Any:
+    if isinstance(data, dict) and "kind" in data and isinstance(hint, type):
+        return from_json(hint, data)
+    try:
+        return TypeAdapter(hint).validate_python(data)
+    except ValidationError as problem:
+        said = "; ".join(e["msg"] for e in problem.errors())
+        raise ValueProblem(f"{kind}.{name}: {said} (got {data!r})") from None
+
+
+def offered(base: type) -> dict[str, Any]:
+    """Names and classes of the dataclasses that may stand where ``base`` is asked for.
+
+    Read from the module in which ``base`` is defined, or from its whole folder when that is a package's ``__init__`` or
+    ``base.py``; a new file in that folder is found without being mentioned anywhere.
+    """
+    found = {c.__name__: c for c in _dataclasses_near(base.__module__) if issubclass(c, base)}
+    if dataclasses.is_dataclass(base):
+        found[base.__name__] = base
+    return found
+
+
+@cache
+def _dataclasses_near(module: str) -> tuple[type, ...]:
+    # A base class in a package's __init__ or base.py opens the whole folder; one in an ordinary module, that module.
+    here = importlib.import_module(module)
+    modules = [here]
+    if hasattr(here, "__path__") or module.endswith(".base"):
+        folder = here if hasattr(here, "__path__") else importlib.import_module(here.__package__ or module)
+        names = [m.name for m in pkgutil.iter_modules(folder.__path__)]
+        modules += [importlib.import_module(f"{folder.__name__}.{name}") for name in names]
+    classes = {c for m in modules for c in vars(m).values() if isinstance(c, type) and dataclasses.is_dataclass(c)}
+    return tuple(sorted((c for c in classes if not getattr(c, "__abstractmethods__", None)), key=lambda c: c.__name__))
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces; equal values have equal texts."""
+    return json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def key(*values: Any) -> str:
+    """A short name for a combination of values: 12 hexadecimal digits of the BLAKE2 hash of their canonical JSON."""
+    return hashlib.blake2b("\n".join(canonical(v) for v in values).encode(), digest_size=6).hexdigest()
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
