@@ -18,7 +18,8 @@ from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 
 DAY = 86_400
-_START = np.datetime64("2012-01-01", "D").astype(np.int64)
+_YEAR = 2012
+_START = np.datetime64(f"{_YEAR}-01-01", "D").astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +51,23 @@ def _mixed(share: float, one: dict[str, float], other: dict[str, float]) -> dict
 
 def _world(
     name: str,
-    log: tuple[NDArray[np.integer], NDArray[np.integer]],
+    log: Interactions,
     n_items: int,
     answers: tuple[dict[str, float], dict[str, float]],
     features: dict[str, Features] | None = None,
 ) -> World:
-    items, times = log  # both [U, L]
-    users = np.repeat(np.arange(len(items)), items.shape[1])
-    interactions = Interactions.of(users, items.reshape(-1), times.reshape(-1), len(items))
     ceiling, blind = answers
     titles = pa.table({"title": pa.array([f"{name} {i}" for i in range(1, n_items + 1)])})
-    dataset = Dataset.in_memory(name, interactions, n_items, features, titles)
+    dataset = Dataset.in_memory(name, log, n_items, features, titles)
     dataset.report.update(world=name, ceiling=ceiling, blind=blind)
     return World(dataset, ceiling, blind, uniform_scores(n_items))
+
+
+def _log(items: NDArray[np.integer], times: NDArray[np.integer], kept: NDArray[np.bool_] | None = None) -> Interactions:
+    """Events from items and times [U, L], all or those that are ``kept`` [U, L]."""
+    kept = np.ones(items.shape, dtype=np.bool_) if kept is None else kept
+    users = np.repeat(np.arange(len(items)), kept.sum(axis=1))
+    return Interactions.of(users, items[kept], times[kept], len(items))
 
 
 def _daily(rng: np.random.Generator, users: int, length: int, longest: int = 9) -> NDArray[np.int64]:
@@ -85,7 +90,7 @@ def checkerboard(users: int = 600, items: int = 40, length: int = 8, seed: int =
     bought = 1 + 2 * order + (np.arange(users) % 2)[:, None]
     left = length - 1  # distinct items already bought when the last one is chosen
     answers = uniform_scores(half - left), uniform_scores(items - left)
-    return _world("checkerboard", (bought, _daily(rng, users, length)), items, answers)
+    return _world("checkerboard", _log(bought, _daily(rng, users, length)), items, answers)
 
 
 def markov(users: int = 600, items: int = 40, length: int = 9, p: float = 0.85, seed: int = 0) -> World:
@@ -106,10 +111,10 @@ def markov(users: int = 600, items: int = 40, length: int = 9, p: float = 0.85, 
         met[:, t] = np.where(rng.random(users) < p, after[met[:, t - 1]], anything)
     sure = {"HR@1": 1.0, "HR@10": 1.0, "NDCG@10": 1.0}
     answers = _mixed(p, sure, uniform_scores(items)), uniform_scores(items)
-    return _world("markov", (met + 1, _daily(rng, users, length)), items, answers)
+    return _world("markov", _log(met + 1, _daily(rng, users, length)), items, answers)
 
 
-def gap(users: int = 2000, pairs: int = 8, length: int = 7, seed: int = 0) -> World:
+def gap(users: int = 2000, pairs: int = 10, length: int = 10, seed: int = 0) -> World:
     """Only the time between the last two events decides which of two items comes next.
 
     Items come in ``pairs``; everybody walks through them in the same order from a random pair on, so which pair is next
@@ -117,20 +122,22 @@ def gap(users: int = 2000, pairs: int = 8, length: int = 7, seed: int = 0) -> Wo
     date a year later).  Every gap is a coin of its own, so items say nothing about it, and the moment of the target
     says nothing about the target.  A calendar shows the gap: a short one changes the day, a long one the year.
     Blind is one who knows the pair.  A user meets an item once at most, so that sampled negatives may be the other one.
+    Users have 5 to ``length`` events, so that lengths and years of the held-out events are met in training too.
     """
-    if not 4 <= length <= pairs:
-        raise DataProblem(f"a gap world needs 4 <= length <= pairs, got length {length} and {pairs} pairs")
+    if not 5 <= length <= pairs:
+        raise DataProblem(f"a gap world needs 5 <= length <= pairs, got length {length} and {pairs} pairs")
     rng = np.random.default_rng(seed)
+    lengths = rng.integers(5, length + 1, users)
     pair = (rng.integers(0, pairs, (users, 1)) + np.arange(length)) % pairs
     long = rng.integers(0, 2, (users, length))  # long[:, t]: the gap before event t
-    second = np.concatenate([rng.integers(0, 2, (users, 1)), long[:, :-1]], axis=1)
-    second[:, 1] = rng.integers(0, 2, users)  # the first event has no gap before it
-    years = 2012 + rng.integers(0, 3, (users, 1)) + np.cumsum(long, axis=1) - long[:, :1]
-    days = rng.integers(0, 12, (users, 1)) + np.cumsum(1 - long, axis=1)
+    long[:, 0] = 0
+    second = np.concatenate([rng.integers(0, 2, (users, 2)), long[:, 1:-1]], axis=1)  # two items before any gap decides
+    years = _YEAR - rng.integers(0, 6, (users, 1)) + np.cumsum(long, axis=1)
+    days = rng.integers(0, 10, (users, 1)) + np.cumsum(1 - long, axis=1)
     months = (years - 1970) * 12 + rng.integers(0, 12, (users, 1))
     dates = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + days
-    answers = uniform_scores(1), uniform_scores(2)
-    return _world("gap", (1 + 2 * pair + second, dates * DAY), 2 * pairs, answers)
+    kept = np.arange(length) < lengths[:, None]
+    return _world("gap", _log(1 + 2 * pair + second, dates * DAY, kept), 2 * pairs, (uniform_scores(1), uniform_scores(2)))
 
 
 def cold_items(users: int = 800, side: int = 4, known: int = 8, new: int = 6, seed: int = 0) -> World:
@@ -156,7 +163,7 @@ def cold_items(users: int = 800, side: int = 4, known: int = 8, new: int = 6, se
         "image": _noisy(rng, where % side, side, width=24),
     }
     answers = uniform_scores(new - 1), uniform_scores(clusters * new - 1)
-    return _world("cold items", (met, _daily(rng, users, known)), clusters * per, answers, features)
+    return _world("cold items", _log(met, _daily(rng, users, known)), clusters * per, answers, features)
 
 
 def _noisy(rng: np.random.Generator, labels: NDArray[np.int64], n: int, width: int) -> Features:

@@ -1,0 +1,238 @@
+"""The contract that every method of the zoo keeps.  Methods are found by themselves; nobody keeps a list."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import all_methods, small
+from tmmsrec import values
+from tmmsrec.checkpoint import read_tensors, write_tensors
+from tmmsrec.data.batch import Batch, Sampler, history_batch, ranking_batches, training_batches
+from tmmsrec.data.catalog import Features
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.split import LeaveOneOut
+from tmmsrec.fit import Adam, Training, fit
+from tmmsrec.models.base import Method, VectorModel
+from tmmsrec.ranking import rank
+
+every_method = pytest.mark.parametrize("method", all_methods())
+TRAINING = Training(epochs=3, batch=16, optimiser=Adam(lr=3e-3))
+
+
+@pytest.fixture
+def parts(dataset):
+    return LeaveOneOut().cut(dataset.interactions)
+
+
+def built(method: Method, dataset: Dataset, seed: int = 0):
+    torch.manual_seed(seed)
+    model = method.build(dataset).eval()
+    model.observe(LeaveOneOut().cut(dataset.interactions).test)
+    return model
+
+
+def first_batch(method: Method, part) -> Batch:
+    return next(iter(ranking_batches(part, size=16, length=method.history)))[1]
+
+
+@every_method
+def test_scores_have_a_column_per_item_and_are_finite(method, dataset, parts):
+    batch = first_batch(method, parts.test)
+    scores = built(method, dataset).score(batch).expand(len(batch.users), -1)
+    assert scores.shape == (16, dataset.n_items + 1)
+    assert scores[:, 1:].isfinite().all()
+
+
+@every_method
+def test_goes_to_json_and_back(method):
+    again = values.from_json(Method, values.to_json(method))
+    assert again == method
+    assert values.key(again) == values.key(method)
+
+
+@every_method
+def test_empty_and_one_event_histories_are_scored(method, dataset):
+    items, times = np.array([[0, 0], [4, 0]]), np.array([[0, 0], [1_500_000_000, 0]])
+    batch = history_batch(np.array([0, 1]), items, times, np.array([1_500_000_000, 1_600_000_000]))
+    assert built(method, dataset).score(batch)[:, 1:].isfinite().all()
+
+
+@every_method
+def test_one_example_alone_equals_the_same_in_a_batch(method, dataset, parts):
+    """Also: how far a batch is padded changes nothing."""
+    model = built(method, dataset)
+    _, whole = next(iter(ranking_batches(parts.test, size=40, length=method.history)))
+    together = model.score(whole).detach()
+    for at in (0, 17, 39):
+        n = max(1, int(whole.mask[at].sum()))
+        alone = history_batch(
+            whole.users[at : at + 1].numpy(), whole.items[at : at + 1, :n].numpy(), whole.times[at : at + 1, :n].numpy(), whole.now[at, n - 1 : n].numpy()
+        )
+        expected = together[at if len(together) > 1 else 0, 1:]
+        torch.testing.assert_close(model.score(alone)[0, 1:].detach(), expected, atol=2e-5, rtol=1e-5)
+
+
+@every_method
+def test_training_gives_a_finite_falling_loss_and_reaches_every_parameter(method, dataset, parts):
+    torch.manual_seed(0)
+    model = method.build(dataset)
+    if not model.trainable:
+        pytest.skip("a counting model has nothing to train")
+    sampler = Sampler(parts.train, dataset.n_items, method.negatives)
+    losses, optimiser = [], torch.optim.Adam(model.parameters(), lr=3e-3)
+    touched = {name: torch.zeros((), dtype=torch.bool) for name, _ in model.named_parameters()}
+    for epoch in range(15):
+        mean = 0.0
+        for batch in training_batches(parts.train, size=16, length=method.history, sampler=sampler, seed=(0, epoch)):
+            optimiser.zero_grad()
+            loss = model.loss(batch)
+            loss.backward()
+            optimiser.step()
+            mean += float(loss.detach())
+            for name, parameter in model.named_parameters():
+                assert parameter.grad is not None, f"no gradient for {name}"
+                touched[name] |= parameter.grad.ne(0).any()
+        losses.append(mean)
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    # A key's bias shifts all attention logits of a row alike, so its gradient is zero by nature; it is half of a vector here.
+    assert all(touched.values()), [n for n, hit in touched.items() if not hit]
+
+
+@every_method
+def test_same_seed_same_ranks_and_another_seed_others(method, dataset, parts):
+    def ranks(seed):
+        fitted = fit(method, dataset, train=parts.train, valid=parts.valid, training=TRAINING, seed=seed)
+        return rank(fitted.model, parts.test, history=method.history).ranks
+
+    assert np.array_equal(ranks(1), ranks(1))
+    if method.build(dataset).trainable:
+        assert not np.array_equal(ranks(1), ranks(2))
+
+
+@every_method
+def test_saved_and_loaded_scores_are_the_same_bit_for_bit(method, dataset, parts, tmp_path):
+    model = built(method, dataset)
+    write_tensors(tmp_path / "w.safetensors", model.state_dict())
+    again = method.build(dataset).eval()
+    again.load_state_dict(read_tensors(tmp_path / "w.safetensors")[0])
+    batch = first_batch(method, parts.test)
+    assert torch.equal(model.score(batch), again.score(batch))
+
+
+@every_method
+def test_swapping_the_test_items_changes_nothing_before_the_test(method, dataset):
+    """Training, validation values and the chosen weights do not know the test items (the authors' code does: D17)."""
+
+    def trained(data):
+        parts = LeaveOneOut().cut(data.interactions)
+        return fit(method, data, train=parts.train, valid=parts.valid, training=TRAINING, seed=0)
+
+    log = dataset.interactions
+    items, times = log.items.copy(), log.times.copy()
+    last = log.offsets[1:] - 1
+    items[last] = np.roll(items[last], 1) % dataset.n_items + 1
+    times[last] += 86400 * 400
+    swapped = replace(dataset, interactions=Interactions(log.offsets, items, times))
+    one, other = trained(dataset), trained(swapped)
+    for (name, a), b in zip(one.model.state_dict().items(), other.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    drop = [{k: v for k, v in record.items() if k != "seconds"} for record in one.history]
+    assert drop == [{k: v for k, v in record.items() if k != "seconds"} for record in other.history]
+    assert one.best_epoch == other.best_epoch
+
+
+@every_method
+def test_later_events_do_not_change_earlier_states(method, dataset):
+    model = built(method, dataset)
+    if not hasattr(model, "states"):
+        pytest.skip("scores only after the newest event")
+    items = np.array([[4, 8, 15, 16, 23]])
+    times = np.array([[1, 2, 3, 4, 5]]) * 40 * 86400 + 1_400_000_000
+    changed_items, changed_times = items.copy(), times.copy()
+    changed_items[0, 3], changed_times[0, 3] = 5, times[0, 3] + 86400 * 30
+    users, at = np.array([0]), times[:, -1] + 86400
+    before = model.states(history_batch(users, items, times, at)).detach()
+    after = model.states(history_batch(users, changed_items, changed_times, at)).detach()
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert not torch.equal(before[:, 3:], after[:, 3:])
+
+
+@every_method
+def test_says_truly_whether_it_reads_time(method, dataset, parts):
+    model = built(method, dataset)
+    batch = first_batch(method, parts.test)
+    days = torch.arange(batch.times.shape[1]) * 86400 * 37
+    later = replace(batch, times=(batch.times + days) * batch.mask)
+    same = torch.equal(model.score(batch), model.score(later))
+    assert same is not method.reads_time
+    moved = replace(batch, now=batch.now + 86400 * 100)
+    assert torch.equal(model.score(batch), model.score(moved)) is not method.reads_now
+
+
+@every_method
+def test_says_truly_which_modalities_it_reads(method, dataset, parts):
+    bare = replace(dataset, catalog=replace(dataset.catalog, features={}))
+    reads = set(method.reads) - {"id"}
+    if reads:
+        with pytest.raises(ValueError, match="tmmsrec extract"):
+            method.build(bare)
+    else:
+        method.build(bare)
+
+
+@every_method
+def test_relabelling_items_permutes_the_scores(method, dataset):
+    """New numbers for the items, the same rows carried along: the same scores, permuted."""
+    rng = np.random.default_rng(0)
+    to = np.concatenate([[0], 1 + rng.permutation(dataset.n_items)])
+    log = dataset.interactions
+    back = np.argsort(to)
+    features = {n: Features(f.rows[back], f.present[back]) for n, f in dataset.features.items()}
+    moved = Dataset.in_memory("moved", Interactions(log.offsets, to[log.items].astype(np.int32), log.times), dataset.n_items, features)
+    one, other = built(method, dataset), built(method, moved)
+    state = {
+        name: tensor[torch.from_numpy(back)] if name.endswith("table.weight") and len(tensor) == dataset.n_items + 1 else tensor
+        for name, tensor in one.state_dict().items()
+    }
+    if one.trainable:
+        other.load_state_dict(state)
+    items = np.array([[4, 8, 15, 0], [16, 23, 4, 8]])
+    times = np.where(items > 0, np.array([[1, 2, 3, 4]]) * 40 * 86400 + 1_400_000_000, 0)
+    users, at = np.array([0, 1]), np.array([1_500_000_000, 1_500_000_000])
+    plain = one.score(history_batch(users, items, times, at)).expand(2, -1)
+    permuted = other.score(history_batch(users, to[items], times, at)).expand(2, -1)
+    torch.testing.assert_close(permuted[:, to[1:]], plain[:, 1:], atol=2e-5, rtol=1e-5)
+
+
+@every_method
+def test_vectors_reproduce_scores_through_a_plain_product(method, dataset, parts):
+    model = built(method, dataset)
+    if not isinstance(model, VectorModel):
+        pytest.skip("not an inner product, and says so")
+    batch = first_batch(method, parts.test)
+    users, items = model.users(batch).detach().numpy(), model.items().detach().numpy()
+    np.testing.assert_allclose(model.score(batch).detach().numpy(), users @ items.T, atol=1e-4)
+    rows = torch.tensor([[1, 5], [30, 2]]).repeat(8, 1)
+    torch.testing.assert_close(
+        sum(model.shares_of_score(batch, rows).values()), model.score(batch).gather(1, rows), atol=1e-4, rtol=1e-5
+    )
+
+
+def test_a_missing_picture_is_masked_not_a_zero_picture():
+    """An event whose item has no picture is no step of the picture stream."""
+    from tmmsrec import zoo
+
+    data = small(missing=(7,))
+    method = replace(zoo.TMMSREC_NO_TIME, width=12, modalities=("image",))
+    model = built(method, data)
+    at, users = np.array([1_500_000_000]), np.array([0])
+    times = np.full((1, 3), 1_400_000_000)
+    with_gap = model.users(history_batch(users, np.array([[4, 7, 8]]), times, at))
+    without = model.users(history_batch(users, np.array([[4, 8]]), times[:, :2], at))
+    torch.testing.assert_close(with_gap, without, atol=1e-6, rtol=1e-5)

@@ -1,0 +1,150 @@
+"""Splits, batches and negatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.conftest import DAY, small
+from tmmsrec.data.batch import Negatives, Sampler, ranking_batches, training_batches
+from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.split import ByTime, LeaveOneOut
+
+
+def log_of(*histories: list[int]) -> Interactions:
+    owner = np.repeat(np.arange(len(histories)), [len(h) for h in histories])
+    return Interactions.of(owner, np.concatenate(histories), np.concatenate([np.arange(len(h)) * DAY for h in histories]))
+
+
+def test_leave_one_out_reads_what_the_paper_says():
+    parts = LeaveOneOut().cut(log_of([1, 2, 3, 4, 5], [6, 7], [8, 9, 1]))
+    assert parts.train.stop.tolist() == [3, 2, 1]
+    assert parts.train.users.tolist() == [0, 1]
+    assert parts.valid.users.tolist() == parts.test.users.tolist() == [0, 2]
+    assert parts.valid.targets.tolist() == [4, 9]
+    assert parts.test.targets.tolist() == [5, 1]
+    assert parts.test.stop.tolist() == [4, 2, 2]
+    with pytest.raises(ValueError, match="no held-out targets"):
+        _ = parts.train.targets
+
+
+def test_by_time_cuts_for_everybody_on_the_same_day():
+    parts = ByTime("1970-01-03", "1970-01-05").cut(log_of([1, 2, 3, 4, 5, 6], [7, 8], [1, 2, 3]))
+    assert parts.train.stop.tolist() == [2, 2, 2]
+    assert parts.valid.users.tolist() == [0, 2]
+    assert parts.valid.targets.tolist() == [3, 3]
+    assert parts.test.users.tolist() == [0]
+    assert parts.test.targets.tolist() == [5]
+    assert parts.test.stop.tolist()[0] == 4
+    log = parts.train.interactions
+    assert log.times[parts.train.readable].max() < 2 * DAY
+
+
+@pytest.mark.parametrize(
+    ("dates", "said"),
+    [(("2020-01-01", "2019-01-01"), "before"), (("soon", "2019-01-01"), "ISO date"), (("2030-01-01", "2031-01-01"), "1970-01-01 to 1970-01-03")],
+)
+def test_by_time_says_what_is_wrong(dates, said):
+    with pytest.raises(DataProblem, match=said):
+        ByTime(*dates).cut(log_of([1, 2, 3]))
+
+
+def test_too_few_events_to_split():
+    with pytest.raises(DataProblem, match="no user has 3 events"):
+        LeaveOneOut().cut(log_of([1, 2], [3]))
+
+
+def test_training_batches_hold_every_step_once_and_shift_by_one():
+    data = small(users=33)
+    part = LeaveOneOut().cut(data.interactions).train
+    sampler = Sampler(part, data.n_items, Negatives(per_step=2))
+    log, seen = data.interactions, []
+    for batch in training_batches(part, size=8, length=4, sampler=sampler, seed=(3,)):
+        assert batch.items.shape == batch.times.shape == batch.now.shape == batch.targets.shape
+        assert int(batch.mask.sum(1).max()) == batch.items.shape[1], "padded beyond its own longest"
+        assert ((batch.items != 0) == (batch.targets != 0)).all()
+        for row, user in enumerate(batch.users.tolist()):
+            n = int(batch.mask[row].sum())
+            events = slice(log.offsets[user] + part.stop[user] - n - 1, log.offsets[user] + part.stop[user])
+            assert batch.items[row, :n].tolist() == log.items[events][:-1].tolist()
+            assert batch.targets[row, :n].tolist() == log.items[events][1:].tolist()
+            assert batch.times[row, :n].tolist() == log.times[events][:-1].tolist()
+            assert batch.now[row, :n].tolist() == log.times[events][1:].tolist()
+            assert n == min(4, part.stop[user] - 1)
+            seen.append(user)
+    assert sorted(seen) == part.users.tolist()
+
+
+def test_passes_differ_by_seed_and_can_be_taken_up_again():
+    part = LeaveOneOut().cut(small().interactions).train
+    sampler = Sampler(part, 30, Negatives(per_step=1))
+
+    def batches(seed, skip=0):
+        return list(training_batches(part, size=8, length=50, sampler=sampler, seed=seed, skip=skip))
+
+    whole, again, tail = batches((1, 0)), batches((1, 0)), batches((1, 0), skip=2)
+    assert all((a.users == b.users).all() and (a.negatives == b.negatives).all() for a, b in zip(whole, again, strict=True))
+    assert all((a.users == b.users).all() and (a.negatives == b.negatives).all() for a, b in zip(whole[2:], tail, strict=True))
+    other = batches((1, 1))
+    assert any(a.users.tolist() != b.users.tolist() for a, b in zip(whole, other, strict=True))
+
+
+def test_negatives_are_never_padding_never_met_and_uniform():
+    data = small(items=12, users=6)
+    part = LeaveOneOut().cut(data.interactions).train
+    sampler = Sampler(part, 12, Negatives(per_step=1))
+    log = data.interactions
+    drawn = sampler.draw(part.users, 4000, np.random.default_rng(0))
+    for row, user in enumerate(part.users):
+        met = set(log.items[log.offsets[user] : log.offsets[user] + part.stop[user]].tolist())
+        free = [i for i in range(1, 13) if i not in met]
+        values, counts = np.unique(drawn[row], return_counts=True)
+        assert values.tolist() == free
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_a_user_who_met_everything_is_named():
+    part = LeaveOneOut().cut(log_of([1, 2, 3, 1, 2])).train
+    with pytest.raises(DataProblem, match="user row 0 has met all 3 items"):
+        Sampler(part, 3, Negatives(per_step=1))
+
+
+def test_shared_draws_follow_what_they_say():
+    data = small()
+    part = LeaveOneOut().cut(data.interactions).train
+    counts = part.item_counts(30)[1:] + 1
+    sampler = Sampler(part, 30, Negatives(shared=60_000, by="popularity"))
+    drawn = sampler.draw(part.users, 1, np.random.default_rng(1))
+    found = np.bincount(drawn, minlength=31)[1:]
+    assert stats.chisquare(found, counts / counts.sum() * len(drawn)).pvalue > 1e-4
+    np.testing.assert_allclose(sampler.expected(drawn), 60_000 * (counts / counts.sum())[drawn - 1])
+
+
+def test_ranking_batches_hide_the_target_and_ask_at_its_time():
+    data = small()
+    part = LeaveOneOut().cut(data.interactions).test
+    log, places = data.interactions, []
+    for chosen, batch in ranking_batches(part, size=7, length=5):
+        places.extend(chosen.tolist())
+        assert batch.targets.numel() == 0
+        for row, at in enumerate(chosen):
+            user, n = part.users[at], int(batch.mask[row].sum())
+            end = log.offsets[user] + part.stop[user]
+            assert batch.items[row, :n].tolist() == log.items[end - n : end].tolist()
+            assert int(batch.now[row, batch.last[row]]) == log.times[end]
+            assert batch.now[row, : n - 1].tolist() == log.times[end - n + 1 : end].tolist()
+    assert sorted(places) == list(range(len(part)))
+
+
+def test_a_log_that_contradicts_itself_is_refused():
+    good = log_of([1, 2, 3], [2, 1])
+    good.check(3)
+    with pytest.raises(DataProblem, match=r"catalogue holds 1\.\.2"):
+        good.check(2)
+    backwards = Interactions(good.offsets, good.items, good.times[::-1].copy())
+    with pytest.raises(DataProblem, match="time goes backwards at event"):
+        backwards.check(3)
+    with pytest.raises(DataProblem, match="offsets run"):
+        Interactions(np.array([0, 2]), good.items, good.times).check(3)

@@ -1,0 +1,256 @@
+"""The training loop: resuming after kill -9, early stopping, guards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import small
+from tmmsrec import zoo
+from tmmsrec.checkpoint import read_tensors
+from tmmsrec.data.catalog import Features
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.split import LeaveOneOut
+from tmmsrec.fit import Adam, Training, fit
+from tmmsrec.models.sequential import Entry
+from tmmsrec.nn.backbones.attention import Attention
+from tmmsrec.nn.losses import CrossEntropy, SampledSoftmax
+from tmmsrec.nn.time import TIE
+
+METHOD = replace(zoo.TMMSREC, width=12, time=TIE(dropout=0.2))
+
+
+@pytest.fixture
+def data():
+    return small(users=60)
+
+
+def train(data, folder=None, method=METHOD, watch=None, seed=0, **how):
+    parts = LeaveOneOut().cut(data.interactions)
+    training = Training(**{"epochs": 6, "batch": 8, **how})
+    return fit(method, data, train=parts.train, valid=parts.valid, training=training, folder=folder, watch=watch, seed=seed)
+
+
+def same_weights(one, other):
+    pairs = zip(one.model.state_dict().items(), other.model.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for (_, a), b in pairs)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.unit.test_fit import train, small
+import tmmsrec.checkpoint as checkpoint
+import tmmsrec.fit as loop
+
+slow = loop._Loop._step
+def step(self, batch):  # time for the killer to strike anywhere
+    import time; time.sleep(0.01)
+    return slow(self, batch)
+loop._Loop._step = step
+due = checkpoint.Saver.__init__
+checkpoint.Saver.__init__ = lambda self, folder, job: due(self, folder, job, interval=0.0)
+tell = checkpoint.Saver.save_if_due
+def always(self, *args): self._due = 0; tell(self, *args)
+checkpoint.Saver.save_if_due = always
+train(small(users=60), Path(sys.argv[1]))
+print("done")
+"""
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_weights(data, tmp_path):
+    """kill -9 again and again at different moments, then the same command to the end."""
+    straight = train(data)
+    script = tmp_path / "go.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path]), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    folder, kills = tmp_path / "job", 0
+    for wait in (0.05, 0.3, 0.0, 0.45):
+        process = subprocess.Popen([sys.executable, str(script), str(folder)], env=environment, stdout=subprocess.PIPE)
+        deadline = time.time() + 60
+        before = (folder / "checkpoint.safetensors").stat().st_mtime_ns if kills else 0
+        while process.poll() is None and time.time() < deadline:
+            file = folder / "checkpoint.safetensors"
+            if file.exists() and file.stat().st_mtime_ns != before:
+                time.sleep(wait)
+                break
+            time.sleep(0.005)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+        process.stdout.close()
+    assert kills >= 2, "the training was over before it could be killed"
+    resumed = train(data, folder)
+    assert same_weights(straight, resumed)
+    assert straight.best == resumed.best
+    assert [r["loss"] for r in straight.history] == [r["loss"] for r in resumed.history]
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [r["epoch"] for r in lines] == list(range(len(straight.history)))
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 4, 7, 11])
+def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, monkeypatch):
+    """The same, step by step: stopped in the middle of an epoch, with every step checkpointed."""
+    from tmmsrec import checkpoint, fit as loop
+
+    straight = train(data)
+    real, steps = loop._Loop._step, []
+
+    def counted(self, batch):
+        if len(steps) == after:
+            saver.save(self.state, self.model, self.optimiser)
+            raise Killed
+        steps.append(1)
+        return real(self, batch)
+
+    saver = None
+
+    class Caught(checkpoint.Saver):
+        def __init__(self, *args):
+            nonlocal saver
+            super().__init__(*args)
+            saver = self
+
+    monkeypatch.setattr(loop, "Saver", Caught)
+    monkeypatch.setattr(loop._Loop, "_step", counted)
+    with pytest.raises(Killed):
+        train(data, tmp_path)
+    monkeypatch.undo()
+    resumed = train(data, tmp_path)
+    assert same_weights(straight, resumed)
+    assert [r["loss"] for r in straight.history] == [r["loss"] for r in resumed.history]
+
+
+def test_a_finished_training_is_not_done_again(data, tmp_path, monkeypatch):
+    from tmmsrec import fit as loop
+
+    first = train(data, tmp_path)
+    monkeypatch.setattr(loop._Loop, "_step", lambda *_: pytest.fail("trained again"))
+    assert same_weights(first, train(data, tmp_path))
+
+
+def test_another_jobs_checkpoint_is_refused(data, tmp_path):
+    train(data, tmp_path, epochs=1)
+    with pytest.raises(DataProblem, match="another training"):
+        train(data, tmp_path, epochs=2)
+
+
+def test_a_damaged_checkpoint_is_named(data, tmp_path):
+    train(data, tmp_path, epochs=1)
+    file = tmp_path / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DataProblem, match="checkpoint.safetensors is damaged"):
+        train(data, tmp_path, epochs=1)
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(data, tmp_path, monkeypatch):
+    from tmmsrec import checkpoint
+
+    train(data, tmp_path, epochs=1)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+
+    def full(tensors, name, metadata=None):
+        with open(name, "wb") as out:
+            out.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(data, tmp_path, epochs=1)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.safetensors", "log.jsonl"]
+
+
+def test_the_test_part_cannot_be_handed_in(data):
+    parts = LeaveOneOut().cut(data.interactions)
+    with pytest.raises(ValueError, match="got 'train' and 'test'"):
+        fit(METHOD, data, train=parts.train, valid=parts.test)
+
+
+def test_stops_when_patience_runs_out_and_keeps_the_best(data):
+    fitted = train(data, epochs=60, patience=3)
+    values = [r["validation"] for r in fitted.history]
+    assert fitted.best == max(values) == values[fitted.best_epoch]
+    assert len(values) == min(60, fitted.best_epoch + 1 + 3)
+    from tmmsrec.metrics import NDCG
+    from tmmsrec.ranking import rank
+
+    again = rank(fitted.model, LeaveOneOut().cut(data.interactions).valid, history=50)
+    assert (NDCG @ 10)(again.ranks).mean() == pytest.approx(fitted.best, abs=1e-9)
+
+
+def test_watchers_hear_each_epoch(data):
+    heard = []
+    fitted = train(data, watch=heard.append, epochs=3)
+    ends = [p for p in heard if p.validation is not None]
+    assert [p.epoch for p in ends] == [0, 1, 2]
+    assert ends[-1].left == 0
+    assert all(p.events_per_second > 0 for p in ends)
+    assert ends[-1].loss == fitted.history[-1]["loss"]
+
+
+def test_a_loss_that_is_not_finite_is_said(data):
+    rows = np.array(data.features["text"].rows)
+    rows[1:] = 3e38
+    broken = replace(data, catalog=replace(data.catalog, features={**data.features, "text": Features(rows, data.features["text"].present)}))
+    with pytest.raises(FloatingPointError, match="epoch 0"):
+        train(broken)
+
+
+def test_clipping_bf16_and_other_losses_train(data):
+    for how in ({"optimiser": Adam(clip=0.5)}, {"bf16": True}):
+        losses = [r["loss"] for r in train(data, **how).history]
+        assert np.isfinite(losses).all()
+        assert losses[-1] < losses[0]
+    for loss in (CrossEntropy(), SampledSoftmax(16), SampledSoftmax(16, by="popularity")):
+        losses = [r["loss"] for r in train(data, method=replace(METHOD, loss=loss)).history]
+        assert losses[-1] < losses[0]
+
+
+def test_the_callers_random_state_is_left_alone(data):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(data, epochs=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("field", ["epochs", "batch", "patience", "every"])
+def test_training_refuses_nonsense(field):
+    with pytest.raises(ValueError, match=field):
+        Training(**{field: 0})
+
+
+def test_checkpoints_hold_no_features(data, tmp_path):
+    """Frozen features are data; they are not written again with every checkpoint."""
+    train(data, tmp_path, epochs=1)
+    tensors, _ = read_tensors(tmp_path / "checkpoint.safetensors")
+    assert not [name for name in tensors if "features" in name or "present" in name]
+
+
+@pytest.mark.slow
+def test_compiled_training_gives_the_same_curve(data):
+    method = replace(zoo.SASREC, width=6, backbone=Attention(blocks=1, dropout=0.0), entry=Entry(dropout=0.0))
+    plain = train(data, method=method, epochs=1).history
+    try:
+        compiled = train(data, method=method, epochs=1, compile=True).history
+    except Exception as problem:  # a machine without a compiler for torch's CPU code
+        if "compiler" in str(problem).lower() or "InvalidCxxCompiler" in type(problem).__name__:
+            pytest.skip(f"torch.compile does not work here: {problem}")
+        raise
+    assert compiled[0]["loss"] == pytest.approx(plain[0]["loss"], rel=1e-4)

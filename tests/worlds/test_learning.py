@@ -1,0 +1,82 @@
+"""Methods learn what they can know, and stay at chance where they cannot, in worlds whose answer is known.
+
+Thresholds lie between what the best scorer earns and what the best one earns that lacks the thing the world is about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tmmsrec import zoo
+from tmmsrec.data import worlds
+from tmmsrec.data.split import LeaveOneOut
+from tmmsrec.fit import Adam, Training, fit
+from tmmsrec.metrics import HR
+from tmmsrec.models.sequential import Entry, Sequential
+from tmmsrec.nn.backbones.attention import Attention
+from tmmsrec.nn.losses import CrossEntropy
+from tmmsrec.nn.time import TIE, Learned, Nothing
+from tmmsrec.ranking import rank
+
+PLAIN = Sequential(width=48, loss=CrossEntropy(), backbone=Attention(dropout=0.1), entry=Entry(dropout=0.1))
+
+
+def earned(world, method, k, **how) -> float:
+    """Test HR@k of a method after training on the world."""
+    parts = LeaveOneOut().cut(world.dataset.interactions)
+    training = Training(**{"epochs": 30, "patience": 6, "batch": 128, "optimiser": Adam(lr=3e-3, decay=0.97), **how})
+    fitted = fit(method, world.dataset, train=parts.train, valid=parts.valid, training=training)
+    return float((HR @ k)(rank(fitted.model, parts.test, history=method.history).ranks).mean())
+
+
+def test_which_items_go_together():
+    world = worlds.checkerboard()
+    assert earned(world, zoo.POPULARITY, 10) < world.blind["HR@10"]
+    assert world.blind["HR@10"] + 0.1 < earned(world, PLAIN, 10) <= world.ceiling["HR@10"] + 0.05
+
+
+def test_what_follows_what():
+    world = worlds.markov()
+    assert earned(world, zoo.POPULARITY, 1) < 0.1
+    for method in (zoo.MARKOV, zoo.MARKOV_DECAYED, PLAIN, replace(PLAIN, time=TIE())):
+        assert earned(world, method, 1) > world.ceiling["HR@1"] - 0.06, method
+
+
+def test_items_never_seen_in_training():
+    """Text and picture together tell; ids and counts cannot."""
+    world = worlds.cold_items()
+    content = replace(PLAIN, modalities=("text", "image"))
+    assert earned(world, content, 10) > 3 * world.blind["HR@10"]
+    for method in (PLAIN, zoo.MARKOV, zoo.POPULARITY, zoo.REPEAT):
+        assert earned(world, method, 10) < 1.3 * world.blind["HR@10"], method
+
+
+def test_one_modality_knows_half_of_it():
+    world = worlds.cold_items()
+    both = earned(world, replace(PLAIN, modalities=("text", "image")), 10)
+    for alone in ("text", "image"):
+        assert earned(world, replace(PLAIN, modalities=(alone,)), 10) < both - 0.1
+
+
+GAP = replace(PLAIN, backbone=Attention(dropout=0.0, norm="pre"), entry=Entry(dropout=0.0))
+LONG = {"epochs": 110, "patience": 110, "optimiser": Adam(lr=2e-3, decay=0.99)}
+
+
+@pytest.fixture(scope="module")
+def gap_world():
+    return worlds.gap()
+
+
+@pytest.mark.slow
+def test_a_time_aware_model_sees_the_gap(gap_world):
+    """TIE shows the dates of the last two events; the network learns to compare them."""
+    assert earned(gap_world, replace(GAP, time=TIE()), 1, **LONG) > 0.8
+
+
+@pytest.mark.parametrize("time", [Nothing(), Learned()])
+def test_a_time_blind_model_stays_at_one_half(gap_world, time):
+    """It learns which pair is next (HR@2 near 1) and cannot know which of the two."""
+    assert abs(earned(gap_world, replace(GAP, time=time), 1) - gap_world.blind["HR@1"]) < 0.05
+    assert earned(gap_world, replace(GAP, time=time), 2) > 0.95
