@@ -101,7 +101,10 @@ class Dataset:
         for array in (log.offsets.astype("<i8"), log.items.astype("<i4"), log.times.astype("<i8")):
             digest.update(np.ascontiguousarray(array).tobytes())
         for ids in (self.users, self.catalog.ids):
-            digest.update("\x1f".join(map(str, ids)).encode())
+            texts = list(map(str, ids))
+            # Lengths first: ids may hold any character, so no mark between them would be safe.
+            digest.update(np.array([len(texts), *map(len, texts)], dtype="<i8").tobytes())
+            digest.update("".join(texts).encode())
         for name in sorted(self.features):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(self.features[name].rows, dtype="<f4").tobytes())

@@ -9,6 +9,7 @@ features/NAME/rows.npy present.npy provenance.json
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -37,6 +38,9 @@ def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Pa
     """A fresh folder beside ``target`` to write into; it takes the target's place only when the block ends well.
 
     On any error the fresh folder is removed and whatever stood at ``target`` stays as it was.
+
+    Raises:
+        DataProblem: the disk is full, or something stands at ``target`` and ``replace_existing`` is False.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,20 +50,41 @@ def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Pa
         for path in sorted(fresh.rglob("*")):
             if path.is_file():
                 _sync(path)
-        old = None
-        if target.exists():
-            if not replace_existing:
-                raise DataProblem(f"{target} exists already")
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / "was"
-            os.replace(target, old)
-        os.replace(fresh, target)
-        os.chmod(target, 0o755)
+        os.chmod(fresh, 0o755)
+        if target.exists() and not replace_existing:
+            raise DataProblem(f"{target} exists already")
+        _swap(fresh, target)
         _sync(target.parent)
-        if old is not None:
-            shutil.rmtree(old.parent, ignore_errors=True)
-    except BaseException:
+    except BaseException as problem:
         shutil.rmtree(fresh, ignore_errors=True)
+        if _is_full(problem):
+            raise DataProblem(
+                f"no room to write {target} ({problem}); nothing was changed, free some space and run again"
+            ) from None
         raise
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    """Put ``fresh`` in the place of ``target``; if that fails, ``target`` is put back."""
+    if not target.exists():
+        os.replace(fresh, target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    try:
+        os.replace(target, aside / "was")
+        try:
+            os.replace(fresh, target)
+        except BaseException:
+            os.replace(aside / "was", target)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_full(problem: BaseException) -> bool:
+    # numpy reports a short write without an error number, only as "... requested and ... written".
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(problem, OSError) and (problem.errno in full or "requested and" in str(problem))
 
 
 def atomic_text(path: Path, text: str) -> None:
@@ -149,10 +174,10 @@ def load(folder: Path | str, *, features: bool = True) -> Dataset:
         users = Ids(pq.read_table(folder / "users.parquet")["id"], first=0, what="user")
         table = pq.read_table(folder / "items.parquet")
         arrays = {n: np.load(folder / "log" / f"{n}.npy", mmap_mode="r") for n in ("offsets", "items", "times")}
-    except (OSError, ValueError, pa.ArrowException) as problem:
+        catalog = Catalog(Ids(table["id"], first=1, what="item"), table.drop_columns(["id"]))
+        dataset = Dataset(about["name"], Interactions(**arrays), catalog, users, about["report"], folder)
+    except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as problem:
         raise DataProblem(f"the Dataset in {folder} is damaged: {problem}; run 'tmmsrec prepare' again") from None
-    catalog = Catalog(Ids(table["id"], first=1, what="item"), table.drop_columns(["id"]))
-    dataset = Dataset(about["name"], Interactions(**arrays), catalog, users, about["report"], folder)
     if features and (folder / "features").is_dir():
         found = {p.name: _read_features(p) for p in sorted((folder / "features").iterdir()) if not p.name.startswith(".")}
         for name, one in found.items():
@@ -166,6 +191,6 @@ def _read_features(folder: Path) -> Features:
         rows = np.load(folder / "rows.npy", mmap_mode="r")
         present = np.load(folder / "present.npy", mmap_mode="r")
         provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, EOFError) as problem:
         raise DataProblem(f"features in {folder} are damaged: {problem}; run 'tmmsrec extract' again") from None
     return Features(rows, present, provenance)

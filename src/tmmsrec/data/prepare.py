@@ -1,0 +1,266 @@
+"""From raw tables to a Dataset: written once as Ibis expressions, run by DuckDB in the process unless another engine is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tmmsrec.data import store
+from tmmsrec.data.catalog import Catalog
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.ids import Ids
+from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.items import Known, known_items, numbered
+from tmmsrec.data.pictures import Pictures, holds_pictures, open_pictures
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.sources import Events, Source
+from tmmsrec.data.sources.files import Desk
+from tmmsrec.data.sources.guess import Format, source_of
+from tmmsrec.data.times import TimeChoice, TimeColumn, detect, seconds
+
+MODALITIES = ("text", "image")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is kept of raw events, and in which order.
+
+    Attributes:
+        min_events: users with fewer kept events are dropped; items are not counted (no k-core), as in the paper.
+        duplicates: "keep" every event, or "drop" those that repeat user, item and time of an earlier one.
+        ties: order among equal times of a user: the "file"'s, or a "hash" of user and item that no file order can leak into.
+        require: modalities ("text", "image") an item must have; items without are dropped first, with their events, then users.
+        catalogue: items with kept "events" only, or "all" of the item table too (they can then be recommended).
+        time: unit of the time column, found in the data by default.
+    """
+
+    min_events: int = 5
+    duplicates: Literal["keep", "drop"] = "keep"
+    ties: Literal["file", "hash"] = "file"
+    require: tuple[str, ...] = ()
+    catalogue: Literal["events", "all"] = "events"
+    time: TimeChoice = "auto"
+
+    def __post_init__(self) -> None:
+        unknown = [m for m in self.require if m not in MODALITIES]
+        if unknown:
+            raise DataProblem(f"items cannot be asked to have '{unknown[0]}'; known: {', '.join(MODALITIES)}")
+        if self.min_events < 1:
+            raise DataProblem(f"min_events is {self.min_events}; it must be at least 1")
+
+
+def prepare(
+    source: Source, how: Preparation = Preparation(), *, name: str = "data", pictures: Pictures | None = None, engine: Any = None
+) -> Dataset:
+    """Turn a source into a Dataset in memory; its ``report`` says what was read, decided, dropped and missing.
+
+    Users and items are numbered in the order of their ids (numbers by value, text by its UTF-8 bytes).
+
+    Args:
+        source: the raw files.
+        how: what to keep.
+        name: the Dataset's name.
+        pictures: where the items' pictures are.
+        engine: an Ibis backend; DuckDB in this process by default.
+
+    Raises:
+        DataProblem: input that cannot be used; the message names file, row and value.
+    """
+    with Desk(engine) as desk:
+        raw = source.events.events(desk)
+        _check_ids(raw)
+        time = detect(raw.table, how.time, raw.place)
+        users = numbered(desk, raw.table.select(id=raw.table.user).distinct())
+        known = known_items(desk, raw.table, source.items.items(desk) if source.items else None, everything=how.catalogue == "all")
+        coded = _coded(desk, raw.table, users, known.codes, time, how)
+        desk.clear_raw()  # the ids' texts are most of the memory, and each is held once now
+        lacking = known.lacking(how.require, pictures)
+        kept, counts = _kept(desk, coded, lacking, how)
+        log = kept.order_by(["u", "t", "tie"]).select("u", "i", "t").to_pyarrow()
+        user_ids = users.order_by("row").to_pyarrow()["id"]
+    if log.num_rows == 0:
+        raise DataProblem(_nothing_left(counts, how))
+    dataset = _assemble(name, log, user_ids, known, lacking, how, pictures)
+    dataset = replace(dataset, report={**_report(raw, time, how, counts, dataset), **dataset.report})
+    dataset.check()
+    return dataset
+
+
+def prepare_to(
+    folder: Path | str,
+    source: Source,
+    how: Preparation = Preparation(),
+    *,
+    name: str | None = None,
+    pictures: Pictures | None = None,
+    engine: Any = None,
+) -> Dataset:
+    """``prepare`` and write the Dataset folder; nothing is written unless all went well."""
+    dataset = prepare(source, how, name=name or Path(folder).name, pictures=pictures, engine=engine)
+    return store.save(dataset, folder)
+
+
+def _check_ids(raw: Events) -> None:
+    for role in ("user", "item"):
+        column = raw.table[role]
+        kind = column.type()
+        if not (kind.is_string() or kind.is_integer()):
+            raise DataProblem(f"the {role} ids of {raw.origin} have type {kind}; write them as text or whole numbers")
+        empty = column.isnull() | (column == "") if kind.is_string() else column.isnull()
+        bad = (
+            raw.table.filter(empty)
+            .aggregate(many=lambda t: t.count(), first=lambda t: t.position.min())
+            .to_pyarrow()
+            .to_pylist()[0]
+        )
+        if bad["many"]:
+            raise DataProblem(
+                f"{raw.place(bad['first'])} has no {role} id ({bad['many']} such); remove these events or complete them"
+            )
+
+
+def _coded(desk: Desk, events: ibis.Table, users: ibis.Table, items: ibis.Table, time: TimeColumn, how: Preparation) -> ibis.Table:
+    """Events as four integer (or hash) columns: u, i, t, tie."""
+    if how.ties == "hash":
+        # Equal pairs get equal hashes, and then their order does not matter: they are the same event.
+        tie = (events.user.cast("string") + "|" + events.item.cast("string")).hexdigest("md5")
+    else:
+        tie = events.position
+    small = events.select(user=events.user, item=events.item, t=seconds(events.time, time.unit), tie=tie)
+    u = users.select(user_id="id", u="row")
+    i = items.select(item_id="id", i="row")
+    joined = small.join(u, small.user == u.user_id).join(i, small.item == i.item_id)
+    return desk.keep(joined.select("u", "i", "t", "tie"))
+
+
+def _kept(desk: Desk, coded: ibis.Table, lacking: NDArray[np.int64], how: Preparation) -> tuple[ibis.Table, dict[str, int]]:
+    """The events that stay, and how many went at each step."""
+    counts = {
+        "read": _count(coded),
+        "users_read": _count(coded.select("u").distinct()),
+        "items_read": _count(coded.select("i").distinct()),
+    }
+    kept = coded
+    if len(lacking):
+        kept = kept.anti_join(ibis.memtable(pa.table({"i": lacking})), "i")
+    counts["after_items"] = _count(kept)
+    counts["users_after_items"] = _count(kept.select("u").distinct())
+    if how.duplicates == "drop":
+        kept = kept.group_by("u", "i", "t").aggregate(tie=lambda t: t.tie.min())
+    counts["after_duplicates"] = _count(kept)
+    if how.min_events > 1:
+        enough = kept.group_by("u").aggregate(n=lambda t: t.count()).filter(lambda t: t.n >= how.min_events)
+        kept = kept.semi_join(enough, "u")
+    kept = desk.keep(kept)
+    counts["kept"] = _count(kept)
+    counts["pairs"] = _count(kept.select("u", "i").distinct())
+    counts["moments"] = _count(kept.select("u", "i", "t").distinct())
+    return kept, counts
+
+
+def _count(table: ibis.Table) -> int:
+    return int(table.count().to_pyarrow().as_py())
+
+
+def _assemble(
+    name: str,
+    log: pa.Table,
+    user_ids: pa.ChunkedArray,
+    known: Known,
+    lacking: NDArray[np.int64],
+    how: Preparation,
+    pictures: Pictures | None,
+) -> Dataset:
+    """Close the gaps that dropped users and items left in the numbering."""
+    u, i, t = (log[c].to_numpy() for c in ("u", "i", "t"))
+    user_there = np.bincount(u, minlength=len(user_ids)) > 0
+    item_there = np.bincount(i, minlength=len(known)) > 0
+    if how.catalogue == "all":
+        item_there[:] = True
+        item_there[lacking] = False
+    lengths = np.bincount(u, minlength=len(user_ids))[user_there]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    item_row = np.cumsum(item_there, dtype=np.int64)  # the first one there gets row 1
+    interactions = Interactions(offsets, item_row[i].astype(np.int32), t.astype(np.int64))
+    fields, about = known.chosen(item_there, pictures)
+    users = Ids(pc.filter(user_ids, pa.array(user_there)), first=0, what="user")
+    items = Ids(fields["id"], first=1, what="item")
+    return Dataset(name, interactions, Catalog(items, fields.drop_columns(["id"])), users, about)
+
+
+def _report(raw: Events, time: TimeColumn, how: Preparation, counts: dict[str, int], dataset: Dataset) -> dict[str, Any]:
+    log = dataset.interactions
+    same_user = np.ones(max(0, len(log) - 1), dtype=bool)
+    inner = log.offsets[1:-1] - 1
+    same_user[inner[(inner >= 0) & (inner < len(same_user))]] = False
+    tied = int((np.diff(log.times)[same_user] == 0).sum())
+    return {
+        "source": {"events": raw.origin, **raw.notes},
+        "preparation": {**asdict(how), "require": list(how.require)},  # as JSON reads it back
+        "time": {"unit": time.unit, "said": time.said, "first": time.first, "last": time.last},
+        "events": {
+            "read": counts["read"],
+            "of_items_lacking_modalities": counts["read"] - counts["after_items"],
+            "duplicates_dropped": counts["after_items"] - counts["after_duplicates"],
+            "of_users_dropped": counts["after_duplicates"] - counts["kept"],
+            "kept": counts["kept"],
+        },
+        "users": {"read": counts["users_read"], "dropped": counts["users_read"] - dataset.n_users, "kept": dataset.n_users},
+        "duplicates": {
+            "same_user_item_time": counts["kept"] - counts["moments"],
+            "same_user_item": counts["kept"] - counts["pairs"],
+            "done": "dropped (same user, item and time)" if how.duplicates == "drop" else "kept",
+        },
+        "ties": {
+            "neighbours": int(same_user.sum()),
+            "equal": tied,
+            "share": tied / max(1, int(same_user.sum())),
+            "order": "the file's" if how.ties == "file" else "by a hash (md5) of user and item",
+        },
+    }
+
+
+def _nothing_left(counts: dict[str, int], how: Preparation) -> str:
+    said = f"no event is left of {counts['read']}: "
+    if counts["after_items"] == 0:
+        return said + f"every item lacks one of {', '.join(how.require)}; ask for less, or check the item table and the pictures"
+    return said + f"none of {counts['users_after_items']} users has {how.min_events} events; ask for fewer (min_events)"
+
+
+def prepare_from(
+    interactions: Path | str,
+    items: Path | str | None = None,
+    images: Path | str | None = None,
+    how: Preparation = Preparation(),
+    name: str | None = None,
+    format: Format = "auto",
+    columns: Mapping[str, str] | None = None,
+) -> Dataset:
+    """``prepare`` for files: the readers are found by name and first lines.
+
+    Args:
+        interactions: the events.
+        items: the item table, if there is one.
+        images: a folder, a zip, a Parquet file, ``urls`` or ``urls:FOLDER`` (addresses in the item table, fetched into a cache
+            or FOLDER); left out, an item table in Parquet that holds the bytes itself is taken.
+        how: what to keep.
+        name: of the Dataset; the events file's by default.
+        format: of the events, where it should not be guessed.
+        columns: names for the roles user, item, time, and item_id, image of the item table.
+
+    Raises:
+        DataProblem: input that cannot be used.
+    """
+    events = Path(interactions)
+    source = source_of(events, Path(items) if items is not None else None, format, columns)
+    where = images if images is not None else items if items is not None and holds_pictures(Path(items)) else None
+    pictures = open_pictures(where) if where is not None else None
+    return prepare(source, how, name=name or events.name.split(".")[0], pictures=pictures)

@@ -1,0 +1,281 @@
+"""The one engine-specific edge: raw files become tables in an engine, every row with its true place in the file.
+
+All text files are read as text (ids keep their leading zeros); casting is the business of portable expressions later.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+import uuid
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import pyarrow as pa
+
+from tmmsrec.data.problems import DataProblem
+
+POSITION = "position"  # place of a row in its file, from 0
+PACKINGS = (".gz", ".zst")
+
+
+def open_engine(memory: str = "2GB", threads: int | None = None) -> Any:
+    """DuckDB in this process, spilling to a temporary folder beyond ``memory``; an Ibis backend."""
+    spill = tempfile.TemporaryDirectory(prefix="tmmsrec-", ignore_cleanup_errors=True)
+    more = {} if threads is None else {"threads": threads}
+    engine = ibis.duckdb.connect(memory_limit=memory, temp_directory=spill.name, preserve_insertion_order=True, **more)
+    weakref.finalize(engine, spill.cleanup)
+    return engine
+
+
+class Desk:
+    """An engine and the tables that one preparation lays on it; leaving the block clears them away."""
+
+    def __init__(self, engine: Any = None) -> None:
+        self.engine = engine if engine is not None else open_engine()
+        self._mine = engine is None
+        self._duckdb = getattr(self.engine, "name", "") == "duckdb"
+        self._kept: list[Any] = []
+        self._tables: dict[str, list[str]] = {"raw": [], "kept": []}
+
+    def keep(self, table: ibis.Table) -> ibis.Table:
+        """The result of an expression, computed once and held by the engine."""
+        if self._duckdb:
+            # Not Ibis' own cache: dropping its tables fails for some pairs of Ibis and DuckDB (12.0 and 2.0.1 is one).
+            name = self._new("kept")
+            return self.engine.create_table(name, table, temp=True)
+        self._kept.append(table.cache())
+        return self._kept[-1]
+
+    def store(self, sql: str) -> ibis.Table:
+        """The result of a DuckDB query over a raw file as a temporary table.
+
+        Raises:
+            DataProblem: the engine is not DuckDB.
+        """
+        if not self._duckdb:
+            raise DataProblem(
+                f"raw files are read by DuckDB; give the '{self.engine.name}' engine tables of its own (sources.frames)"
+            )
+        name = self._new("raw")
+        self.engine.con.execute(f"CREATE TEMP TABLE {name} AS {sql}")
+        return self.engine.table(name)
+
+    def clear_raw(self) -> None:
+        """Drop the tables that ``store`` made."""
+        self._clear("raw")
+
+    def _new(self, sort: str) -> str:
+        name = f"{sort}_{uuid.uuid4().hex[:12]}"
+        self._tables[sort].append(name)
+        return name
+
+    def _clear(self, sort: str) -> None:
+        while self._tables[sort]:
+            self.engine.con.execute(f"DROP TABLE IF EXISTS {self._tables[sort].pop()}")
+
+    def __enter__(self) -> Desk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for table in self._kept:
+            table.release()
+        self._kept.clear()
+        self._clear("raw")
+        self._clear("kept")
+        if self._mine:
+            self.engine.disconnect()
+
+
+def kind_of(path: Path) -> str:
+    """The ending that says how a file is written, in lower case, without the packing: ``a.csv.gz`` -> ``.csv``."""
+    path = Path(path)
+    return Path(path.stem).suffix.lower() if path.suffix.lower() in PACKINGS else path.suffix.lower()
+
+
+def must_exist(path: Path) -> Path:
+    """The path itself; raises DataProblem when there is no such file or it is empty."""
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else []
+        raise DataProblem(f"there is no file {path}" + (f"; its folder holds: {', '.join(near)}" if near else ""))
+    if path.stat().st_size == 0:
+        raise DataProblem(f"{path} is empty (0 bytes); give a file with one event or item a line")
+    return path
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """The raw lines of a text file, unpacked by its ending; raises DataProblem when the packing is broken."""
+    try:
+        with pa.input_stream(str(path), compression="detect") as packed, io.BufferedReader(packed) as text:
+            yield from text
+    except (OSError, EOFError, pa.ArrowException) as problem:
+        raise _broken_packing(path, str(problem)) from None
+
+
+def first_lines(path: Path, count: int = 1) -> list[str]:
+    """The first ``count`` lines as text, without line ends or byte order mark.
+
+    Raises:
+        DataProblem: no such file, nothing in it, broken packing, or not UTF-8.
+    """
+    found = []
+    for number, raw in zip(range(count), lines(must_exist(path)), strict=False):
+        try:
+            found.append(raw.decode("utf-8-sig" if number == 0 else "utf-8").rstrip("\r\n"))
+        except UnicodeDecodeError as problem:
+            raise _not_utf8(path, number + 1, raw, problem) from None
+    if not any(line.strip() for line in found):
+        raise DataProblem(f"{path} holds no text: it is empty or begins with blank lines")
+    return found
+
+
+def read_delimited(desk: Desk, path: Path, delimiter: str, names: list[str], quote: str = '"') -> ibis.Table:
+    """A text file with a header line, all columns as text, plus ``position``."""
+    columns = ", ".join(f"{_text(n)}: 'VARCHAR'" for n in names)
+    reader = (
+        f"read_csv({_text(path)}, auto_detect=false, header=true, delim={_text(delimiter)}, quote={_text(quote)}, "
+        f"escape={_text(quote)}, columns={{{columns}}}, max_line_size=67108864)"
+    )
+    return _stored(desk, path, "*", reader)
+
+
+def read_lines(desk: Desk, path: Path) -> ibis.Table:
+    """A text file without a header: one text column ``line``, plus ``position``."""
+    plain = "auto_detect=false, header=false, delim='\x1f', quote='', escape='', columns={'line': 'VARCHAR'}"
+    reader = f"read_csv({_text(path)}, {plain})"
+    return _stored(desk, path, "*", reader)
+
+
+def read_json(desk: Desk, path: Path, select: dict[str, str]) -> ibis.Table:
+    """One JSON object a line.  ``select``: column name -> how to make it from ``json``; plus ``position``."""
+    reader = f"read_ndjson_objects({_text(path)}, maximum_object_size=67108864)"
+    return _stored(desk, path, ", ".join(f"{sql} AS {_name(n)}" for n, sql in select.items()), reader)
+
+
+def read_parquet(desk: Desk, path: Path, columns: list[str]) -> ibis.Table:
+    """Columns of a Parquet file in their own types, plus ``position``."""
+    return _stored(desk, path, ", ".join(_name(c) for c in columns), f"read_parquet({_text(path)})")
+
+
+def json_keys(desk: Desk, path: Path) -> list[str]:
+    """Every key that occurs in any object of a JSON lines file, in the order of their first occurrence."""
+    with _explained(path):
+        reader = f"read_ndjson_objects({_text(path)}, maximum_object_size=67108864)"
+        found = desk.store(f"SELECT DISTINCT unnest(json_keys(json)) AS key FROM {reader}")
+    every = set(found.key.to_pyarrow().to_pylist())
+    early = [k for k in first_keys(path) if k in every]
+    return early + sorted(every - set(early))
+
+
+def first_keys(path: Path) -> list[str]:
+    """The keys of the first thousand objects of a JSON lines file; raises DataProblem for a line that is no object."""
+    keys: dict[str, None] = {}
+    for number, line in enumerate(first_lines(path, 1000), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError as problem:
+            raise DataProblem(
+                f"line {number} of {path} is not JSON: {problem.msg}, column {problem.colno}; one object a line is needed"
+            ) from None
+        if not isinstance(found, dict):
+            raise DataProblem(f"line {number} of {path} is JSON but no object; one object a line is needed")
+        keys.update(dict.fromkeys(found))
+    return list(keys)
+
+
+def json_text(key: str) -> str:
+    """SQL for a key's value as text whatever its type: lists of words are joined by spaces, objects left out, empty is null."""
+    path = _text('$."' + key.replace('"', '\\"') + '"')
+    joined = f"array_to_string(from_json(json_extract(json, {path}), '[\"VARCHAR\"]'), ' ')"
+    return (
+        f"nullif(trim(CASE json_type(json, {path}) WHEN 'ARRAY' THEN {joined} WHEN 'OBJECT' THEN NULL "
+        f"ELSE json_extract_string(json, {path}) END), '')"
+    )
+
+
+def split_header(path: Path, delimiter: str | None = None) -> tuple[str, list[str]]:
+    """Delimiter and column names of a text file with a header; the delimiter is the commonest of comma, tab, semicolon, bar.
+
+    Raises:
+        DataProblem: a name that occurs twice, besides what ``first_lines`` raises.
+    """
+    line = first_lines(path)[0]
+    delimiter = delimiter or max(",\t;|", key=line.count)
+    names = [n.strip() or f"column_{i + 1}" for i, n in enumerate(next(csv.reader([line], delimiter=delimiter)))]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise DataProblem(f"{path} has two columns named '{twice[0]}'; rename one in its first line")
+    return delimiter, names
+
+
+def _stored(desk: Desk, path: Path, select: str, reader: str) -> ibis.Table:
+    must_exist(path)
+    # A window without an order is computed in the order in which rows arrive, which DuckDB keeps as in the file.
+    with _explained(path):
+        return desk.store(f"SELECT {select}, row_number() OVER () - 1 AS {POSITION} FROM {reader}")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as problem:
+        text = str(problem)
+        if kind_of(path) != ".parquet":
+            _find_fault(path)
+        elif "too small" in text or "magic bytes" in text.lower() or "footer" in text.lower():
+            raise DataProblem(f"{path} is no complete Parquet file ({text.splitlines()[0]}); copy or write it again") from None
+        raise DataProblem(f"{path} cannot be read: {_short(text)}") from None
+
+
+def _find_fault(path: Path) -> None:
+    # Only after the engine has failed: a slow walk over the lines that can name the one at fault.
+    objects = kind_of(path) in (".json", ".jsonl", ".ndjson")
+    for number, raw in enumerate(lines(path), start=1):
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as problem:
+            raise _not_utf8(path, number, raw, problem) from None
+        if objects and text.strip():
+            try:
+                found = json.loads(text)
+            except json.JSONDecodeError as problem:
+                old = " (single quotes: this is the old Python notation, not JSON)" if text.startswith("{'") else ""
+                raise DataProblem(f"line {number} of {path} is not JSON{old}: {problem.msg}, column {problem.colno}") from None
+            if not isinstance(found, dict):
+                raise DataProblem(f"line {number} of {path} is JSON but no object: {text.strip()[:60]!r}")
+
+
+def _not_utf8(path: Path, number: int, raw: bytes, problem: UnicodeDecodeError) -> DataProblem:
+    around = raw[max(0, problem.start - 10) : problem.start + 10]
+    return DataProblem(
+        f"line {number} of {path} is not UTF-8 (byte {problem.start + 1}, near {around!r}); convert the file to UTF-8"
+    )
+
+
+def _broken_packing(path: Path, said: str) -> DataProblem:
+    return DataProblem(f"{path} is truncated or damaged ({said.strip() or 'packed data end early'}); download or copy it again")
+
+
+def _short(text: str) -> str:
+    useful = [ln.strip() for ln in text.splitlines() if ln.strip() and not ln.startswith(("LINE", "Possible"))]
+    return " ".join(useful[:3])[:400]
+
+
+def _text(value: str | os.PathLike[str]) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _name(value: str) -> str:
+    return '"' + value.replace('"', '""') + '"'

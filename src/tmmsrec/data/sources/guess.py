@@ -1,0 +1,75 @@
+"""Which source a file is, by its name and its first lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.sources import EventsFile, ItemsFile, Source, files
+from tmmsrec.data.sources.amazon import EVENTS, META, AmazonMeta, AmazonReviews
+from tmmsrec.data.sources.recbole import RecBoleInter, RecBoleItem
+from tmmsrec.data.sources.table import OBJECTS, TableEvents, TableItems
+from tmmsrec.data.sources.text import TextLines
+
+Format = Literal["auto", "table", "amazon", "recbole", "text"]
+
+
+def source_of(
+    interactions: Path, items: Path | None = None, format: Format = "auto", columns: Mapping[str, str] | None = None
+) -> Source:
+    """The source for files: ``format`` is that of the interactions, the item table's is always found from the file.
+
+    ``columns`` names the columns of a table: user, item, time, and item_id, image of the item table.
+
+    Raises:
+        DataProblem: an unknown format or role, or a file that is not there.
+    """
+    unknown = sorted(set(columns or {}) - {"user", "item", "time", "item_id", "image"})
+    if unknown:
+        raise DataProblem(f"'{unknown[0]}' is no role of a column; known: user, item, time, item_id and image (of the item table)")
+    events = events_file(Path(interactions), format, columns or {})
+    return Source(events, items_file(Path(items), columns or {}) if items is not None else None)
+
+
+def events_file(path: Path, format: Format, columns: Mapping[str, str]) -> EventsFile:
+    """The reader for a file of events."""
+    files.must_exist(path)
+    found = _events_format(path) if format == "auto" and not columns else "table" if format == "auto" else format
+    if found == "amazon":
+        return AmazonReviews(path)
+    if found == "recbole":
+        return RecBoleInter(path)
+    if found == "text":
+        return TextLines(path)
+    if found == "table":
+        return TableEvents(path, columns.get("user"), columns.get("item"), columns.get("time"))
+    raise DataProblem(f"unknown format '{format}'; known: {', '.join(get_args(Format))}")
+
+
+def items_file(path: Path, columns: Mapping[str, str]) -> ItemsFile:
+    """The reader for a table of items."""
+    kind = files.kind_of(files.must_exist(path))
+    chosen = "item_id" in columns or "image" in columns
+    if kind == ".item":
+        return RecBoleItem(path)
+    if kind in OBJECTS and not chosen:
+        keys = set(files.first_keys(path))
+        if any(set(names[:2]) <= keys for names in META.values()) or {"asin", "imageURLHighRes"} <= keys:
+            return AmazonMeta(path)
+    return TableItems(path, columns.get("item_id"), columns.get("image"))
+
+
+def _events_format(path: Path) -> Format:
+    kind = files.kind_of(path)
+    if kind == ".inter":
+        return "recbole"
+    if kind in OBJECTS:
+        keys = set(files.first_keys(path))
+        return "amazon" if any(set(names) <= keys for names in EVENTS.values()) else "table"
+    if kind in (".txt", ".dat", ".data", ""):
+        fields = files.first_lines(path)[0].split()
+        # A header has no number in its third field; a line of events always has.
+        return "text" if len(fields) == 3 and fields[2].replace(".", "", 1).isdigit() else "table"
+    return "table"

@@ -1,0 +1,33 @@
+"""Lines of `user item unixtime`, split by blanks, without a header: the form of the paper's own files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.sources import Events, files
+from tmmsrec.data.sources.files import Desk
+
+FIELD = r"^\s*(\S+)\s+(\S+)\s+(\S+)\s*$"
+
+
+@dataclass(frozen=True)
+class TextLines:
+    """A file of such lines; blank lines are passed over."""
+
+    path: Path
+
+    def events(self, desk: Desk) -> Events:
+        """Read them; raises DataProblem naming the first line that has not three fields."""
+        files.first_lines(self.path)
+        raw = files.read_lines(desk, self.path)
+        raw = raw.filter(raw.line.strip().length() > 0)
+        bad = raw.filter(~raw.line.re_search(FIELD)).order_by("position").limit(1).to_pyarrow().to_pylist()
+        if bad:
+            raise DataProblem(
+                f"line {bad[0]['position'] + 1} of {self.path} is {bad[0]['line'][:80]!r}: "
+                "three fields are needed, user item unixtime, split by blanks"
+            )
+        part = {name: raw.line.re_extract(FIELD, i) for i, name in enumerate(("user", "item", "time"), start=1)}
+        return Events(raw.select(**part, position=raw.position), str(self.path), "line")

@@ -1,0 +1,32 @@
+"""Item texts and pictures -> feature matrices, by encoders that can be saved and applied to items that come later."""
+
+from tmmsrec.extract.base import Absent, Encoded, Encoder, Fitted, MissingExtra, Work
+from tmmsrec.extract.choose import resolve_image, resolve_text
+from tmmsrec.extract.features import encode_items, extract_images, extract_text
+from tmmsrec.extract.image import DescriptorImage, ModelImage
+from tmmsrec.extract.saved import load_encoder
+from tmmsrec.extract.stream import PictureSource
+from tmmsrec.extract.templates import flatten
+from tmmsrec.extract.text import ModelText
+from tmmsrec.extract.tfidf import TfidfText
+
+__all__ = [
+    "Absent",
+    "DescriptorImage",
+    "Encoded",
+    "Encoder",
+    "Fitted",
+    "MissingExtra",
+    "ModelImage",
+    "ModelText",
+    "PictureSource",
+    "TfidfText",
+    "Work",
+    "encode_items",
+    "extract_images",
+    "extract_text",
+    "flatten",
+    "load_encoder",
+    "resolve_image",
+    "resolve_text",
+]

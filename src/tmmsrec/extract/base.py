@@ -1,0 +1,169 @@
+"""What a person chooses (Encoder, a value) and what comes of fitting it on items (Fitted)."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.store import atomic_folder
+from tmmsrec.values import to_json
+
+FORMAT = 1
+
+Progress = Callable[[int, int, str], None]
+Arrays = dict[str, NDArray[Any]]
+
+
+class MissingExtra(DataProblem):
+    """An encoder needs a package that is not installed; the message names the extra to install."""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Stands where a text or a picture should be, with the reason why there is none."""
+
+    reason: str
+
+
+Content = str | bytes | Absent | None
+
+
+class Encoded(NamedTuple):
+    """The outcome of encoding n contents.
+
+    Attributes:
+        rows: [n, f] float32; zero where absent.
+        present: [n] bool.
+        reasons: position -> why there is no row; exactly the positions that are not present.
+        reused: how many rows came from the cache.
+    """
+
+    rows: NDArray[np.float32]
+    present: NDArray[np.bool_]
+    reasons: dict[int, str]
+    reused: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """How to go about it; nothing here changes a row.
+
+    Attributes:
+        cache: folder of the content cache, None for none.
+        progress: called as ``progress(done, total, what)``.
+        workers: threads that read and decode, None for one per core (8 at most).
+    """
+
+    cache: Path | None = None
+    progress: Progress | None = None
+    workers: int | None = None
+
+    @property
+    def threads(self) -> int:
+        """How many threads to use."""
+        return self.workers if self.workers is not None else min(8, os.cpu_count() or 1)
+
+    def tell(self, done: int, total: int, what: str) -> None:
+        """Report progress, if anyone listens."""
+        if self.progress is not None:
+            self.progress(done, total, what)
+
+
+class Fitted(ABC):
+    """An encoder that has seen its items: turns contents into rows, now and for items that come later.
+
+    Attributes:
+        encoder: the value it was made from.
+        width: f, how many numbers a row has.
+    """
+
+    encoder: Encoder
+    width: int
+
+    @abstractmethod
+    def examine(self, contents: Iterable[Content], work: Work) -> Encoded:
+        """Encode contents and say of each that failed why; never raises for a bad content."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """Everything ``Encoder.restore`` needs: a JSON object and named arrays."""
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """Version or hash, width and what was fitted on what, for the provenance."""
+
+    def encode(self, contents: Iterable[Content]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Rows [n, f] float32 and presence [n] bool of n texts (str) or pictures (bytes).
+
+        A content encoded alone gives the row it has in any batch to 1e-5.  Empty, missing or broken contents give a
+        zero row that is not present.
+        """
+        done = self.examine(contents, Work())
+        return done.rows, done.present
+
+    def save(self, folder: Path | str) -> None:
+        """Write into a folder (encoder.json, arrays.safetensors), replacing what stands there; all or nothing.
+
+        ``load_encoder`` reads it.  The weights of a model are not copied, only their hash.
+        """
+        state, arrays = self.state()
+        with atomic_folder(Path(folder)) as fresh:
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, fresh / "arrays.safetensors")
+            about = {"format": FORMAT, "encoder": to_json(self.encoder), "state": state}
+            (fresh / "encoder.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+
+
+class Encoder(ABC):
+    """A way to turn texts or pictures into rows; a frozen dataclass."""
+
+    modality: ClassVar[str]
+
+    @abstractmethod
+    def fit_encode(self, contents: Iterable[Content], work: Work) -> tuple[Fitted, Encoded]:
+        """Fit on contents and encode them in one go.
+
+        Raises:
+            DataProblem: no content at all can be encoded, or a model cannot be had.
+        """
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any], arrays: Arrays) -> Fitted:
+        """The fitted encoder whose ``state()`` this is."""
+
+    def fit(self, contents: Iterable[Content], *, cache: Path | str | None = None, progress: Progress | None = None) -> Fitted:
+        """Fit on n texts or pictures; the result does not depend on their order."""
+        return self.fit_encode(contents, Work(None if cache is None else Path(cache), progress))[0]
+
+
+def unit_rows(rows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows of Euclidean length 1 as float32, and which rows had a length at all (the others are zero)."""
+    lengths = np.linalg.norm(rows, axis=1)
+    some = np.isfinite(lengths) & (lengths > 1e-9)
+    out = np.zeros(rows.shape, dtype=np.float32)
+    np.divide(rows, lengths[:, None], out=out, where=some[:, None], casting="same_kind")
+    return out, some
+
+
+def nothing_to_fit(what: str, reasons: dict[int, str]) -> DataProblem:
+    """The error for a modality in which not one item can be encoded; the commonest reasons are named."""
+    counts: dict[str, int] = {}
+    for reason in reasons.values():
+        counts[reason] = counts.get(reason, 0) + 1
+    said = "; ".join(f"{n} x {r}" for r, n in sorted(counts.items(), key=lambda c: -c[1])[:3])
+    none = f"none of {len(reasons)} items has {what} that can be encoded ({said or 'no items'})"
+    return DataProblem(f"{none}; leave this modality out or repair it")
+
+
+def clean_reasons(present: NDArray[np.bool_], reasons: dict[int, str], otherwise: str) -> dict[int, str]:
+    """A reason for every absent position: the known one, or ``otherwise``."""
+    return {int(i): reasons.get(int(i), otherwise) for i in np.flatnonzero(~present)}

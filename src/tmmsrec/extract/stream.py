@@ -1,0 +1,67 @@
+"""The pictures of an item table, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tmmsrec.data.pictures import Pictures
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.extract.base import Absent, Encoded
+
+
+class PictureSource(Protocol):
+    """Where pictures come from; ``tmmsrec.data.pictures`` has folders, zips, Parquet files and web addresses."""
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a picture, or None where there is none of that name."""
+        ...
+
+
+class PictureStream:
+    """The pictures named in the column ``image``, read when they are asked for, in the order that is cheapest to read.
+
+    Attributes:
+        order: [I] the item (from 0) of each picture in turn.
+    """
+
+    def __init__(self, fields: pa.Table, source: PictureSource) -> None:
+        if "image" not in fields.column_names:
+            known = ", ".join(map(repr, fields.column_names)) or "none"
+            raise DataProblem(f"the item table has no column 'image' that names pictures; its fields are: {known}")
+        self.names: list[Any] = fields["image"].to_pylist()
+        self.source = source
+        named = [i for i, n in enumerate(self.names) if n is not None and str(n).strip()]
+        if isinstance(source, Pictures):
+            named = [named[i] for i in source.in_order([str(self.names[i]) for i in named])]
+        unnamed = np.setdiff1d(np.arange(len(self.names)), named)
+        self.order: NDArray[np.int64] = np.concatenate([np.array(named, np.int64), unnamed.astype(np.int64)])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[bytes | Absent]:
+        for item in self.order:
+            yield self._read(self.names[item])
+
+    def in_place(self, done: Encoded) -> Encoded:
+        """What was encoded from this stream, in the order of the items."""
+        rows, present = np.empty_like(done.rows), np.empty_like(done.present)
+        rows[self.order], present[self.order] = done.rows, done.present
+        return Encoded(rows, present, {int(self.order[i]): r for i, r in done.reasons.items()}, done.reused)
+
+    def _read(self, name: Any) -> bytes | Absent:
+        if name is None or not str(name).strip():
+            return Absent("the item names no picture")
+        try:
+            if isinstance(self.source, Pictures):
+                found = self.source.get(str(name))
+                return found.data if found.data is not None else Absent(f"no picture: {found.status}")
+            data = self.source.read(str(name))
+        except (DataProblem, OSError) as problem:
+            return Absent(f"the picture cannot be read: {problem}")
+        return Absent("the picture it names was not found") if data is None else data
