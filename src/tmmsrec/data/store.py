@@ -152,8 +152,10 @@ def read_about(path: Path, what: str, newest: int) -> dict[str, Any]:
         raise DataProblem(f"{path.parent} is no {what}: it has no {path.name}")
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as problem:
+    except ValueError as problem:  # no JSON, or no UTF-8
         raise DataProblem(f"{path} is not readable JSON ({problem}); the {what} is damaged, make it anew") from None
+    if not isinstance(about, dict):
+        raise DataProblem(f"{path} holds no object; the {what} is damaged, make it anew")
     if about.get("format", 0) > newest:
         raise NewerFormat(
             f"{path.parent} was written in {what} format {about['format']}; this version reads up to {newest}: upgrade tmmsrec"

@@ -61,7 +61,10 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def score(self, batch: Batch) -> Tensor:
-        """[B, I+1] scores of every item as the next one; column 0 (padding) means nothing."""
+        """[B, I+1] scores of every item as the next one; column 0 (padding) means nothing.
+
+        A user row of -1 stands for somebody whom training did not know: a model that reads user rows must say so or refuse.
+        """
 
     def observe(self, part: Part) -> None:
         """Told of the events that may be read before a part is ranked; counting models count them, others do nothing."""

@@ -29,11 +29,15 @@ class ItemTable(nn.Module, ABC):
 class LearnedRows(ItemTable):
     """E^id of Eq. 4: one learned row per item, [I+1, d]."""
 
-    complete = True
-
     def __init__(self, n_items: int, width: int) -> None:
         super().__init__()
         self.table = nn.Embedding(n_items + 1, width, padding_idx=0)
+        self.only_first(n_items)
+
+    def only_first(self, known: int) -> None:
+        """Say that rows after ``known`` came after training: they count as absent and are masked, as a missing picture is."""
+        self.known = known
+        self.complete = known >= self.table.num_embeddings - 1
 
     def forward(self, rows: Tensor | None = None) -> Tensor:
         """Rows [...] -> [..., d]; all rows [I+1, d] when none are named."""
@@ -42,7 +46,7 @@ class LearnedRows(ItemTable):
 
     def has(self, rows: Tensor) -> Tensor:
         """Which of the rows [...] have this modality."""
-        return rows != 0
+        return (rows != 0) & (rows <= self.known)
 
 
 class FrozenRows(ItemTable):

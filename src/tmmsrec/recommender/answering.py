@@ -1,0 +1,188 @@
+"""From questions to recommendations: scores in blocks, what may not be given hidden, the best taken and told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.recommender import asking
+from tmmsrec.recommender.asking import Asked
+from tmmsrec.recommender.state import Scored, State
+
+Basis = Literal["model", "popularity"]
+_BLOCK_SCORES = 32_000_000  # numbers in one block of scores
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item.
+
+    Attributes:
+        item: its outside id.
+        score: what the model gave it; only comparable within one answer.
+        rank: its place in the answer, from 1.  In ``explain``: its place among all items.
+        fields: what is known of it: title, brand, ...
+        shares: each modality's part of the score; they add up to it.
+        basis: "model", or "popularity" when there was no history to read (the score is then the item's events over those of the
+            most popular item).
+    """
+
+    item: Any
+    score: float
+    rank: int
+    fields: dict[str, Any] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    basis: Basis = "model"
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What an answer may hold: how many, and which items [I+1]; None for all."""
+
+    k: int
+    exclude_seen: bool
+    items: Tensor | None
+
+    @classmethod
+    def of(cls, state: State, k: int, exclude_seen: bool, allow: Iterable[Any] | None, deny: Iterable[Any] | None) -> Wanted:
+        """From what was asked; raises DataProblem or UnknownId, naming the place."""
+        ids, items = state.dataset.catalog.ids, None
+        if allow is not None or deny is not None:
+            items = torch.full((state.dataset.n_items + 1,), allow is None)
+            if allow is not None:
+                items[torch.from_numpy(asking.rows_of(ids, allow, "allow"))] = True
+            if deny is not None:
+                items[torch.from_numpy(asking.rows_of(ids, deny, "deny"))] = False
+            items = items.to(state.device)
+        return cls(asking.count_of(k), exclude_seen, items)
+
+
+@torch.inference_mode()
+def answers(state: State, asked: Sequence[Asked], wanted: Wanted) -> list[list[Recommendation]]:
+    """The best items for each question, in the order asked."""
+    found: list[list[Recommendation]] = [[] for _ in asked]
+    for chosen in _blocks(asked, state):
+        block = [asked[n] for n in chosen]
+        scored, eligible = _score(state, block)
+        if wanted.items is not None:
+            eligible = eligible & wanted.items
+        scores = _hidden(scored.scores, eligible)
+        if wanted.exclude_seen:
+            owner = np.repeat(np.arange(len(block)), [len(one.items) for one in block])
+            seen = np.concatenate([one.items for one in block])
+            scores[torch.from_numpy(owner).to(state.device), torch.from_numpy(seen).to(state.device)] = -torch.inf
+        for n, answer in zip(chosen, _best(scored, scores, wanted.k), strict=True):
+            found[n] = answer
+    return found
+
+
+@torch.inference_mode()
+def placed(state: State, asked: Asked, rows: Tensor) -> list[Recommendation]:
+    """The items [k] asked about, with their ranks among all items that may be recommended."""
+    scored, eligible = _score(state, [asked])
+    own = scored.scores[:, rows]
+    ranks = (_hidden(scored.scores, eligible) > own.T).sum(1) + 1
+    return _told(scored, rows[None], own, [ranks.tolist()])[0]
+
+
+@torch.inference_mode()
+def similar(state: State, row: int, k: int) -> list[Recommendation]:
+    """The k items nearest to one by the cosine of whole vectors; without vectors, what follows the item alone.
+
+    Raises:
+        DataProblem: the item has no vector.
+    """
+    eligible = state.knows.clone()
+    scored: Scored
+    if state.vectors is None:
+        now = asking.now_seconds()
+        alone = Asked(asking.NOBODY, np.array([row]), np.array([now]), now)
+        scored = state.score(asking.batch_of([alone], 1))
+    else:
+        if not state.knows[row] or not state.norms[row] > 0:
+            item, reads = state.dataset.catalog.ids[row], " and ".join(state.method.reads)
+            raise DataProblem(f"item {item!r} has nothing to compare: the method reads {reads}, and the item has none of it")
+        eligible &= state.norms > 0
+        unit = (state.vectors[row] / state.norms[row])[None]
+        lengths = state.norms.clamp_min(torch.finfo(state.norms.dtype).tiny)
+        scored = _Cosine(unit @ state.vectors.T / lengths, unit, state)
+    eligible[row] = False
+    return _best(scored, _hidden(scored.scores, eligible), k)[0]
+
+
+class _Popular(Scored):
+    basis: ClassVar[Basis] = "popularity"
+
+    def shares(self, rows: Tensor) -> dict[str, Tensor]:
+        return {"popularity": self.scores.gather(1, rows)}
+
+
+class _Cosine(Scored):
+    def shares(self, rows: Tensor) -> dict[str, Tensor]:
+        lengths = self.state.norms[rows]
+        return {name: part / lengths for name, part in super().shares(rows).items()}
+
+
+def _blocks(asked: Sequence[Asked], state: State) -> Iterator[list[int]]:
+    """Questions in blocks, shortest history first; those without any apart."""
+    size = max(1, min(512, _BLOCK_SCORES // (state.dataset.n_items + 1)))
+    order = np.argsort([len(a.items) for a in asked], kind="stable").tolist()
+    for part in ([n for n in order if not len(asked[n].items)], [n for n in order if len(asked[n].items)]):
+        for start in range(0, len(part), size):
+            yield part[start : start + size]
+
+
+def _score(state: State, block: Sequence[Asked]) -> tuple[Scored, Tensor]:
+    """Scores of questions that all have a history, or all have none; and which items [I+1] may be recommended by them."""
+    if len(block[0].items):
+        return state.score(asking.batch_of(block, state.method.history)), state.knows
+    eligible = torch.ones_like(state.knows)
+    eligible[0] = False
+    return _Popular(state.popularity.expand(len(block), -1), None, state), eligible
+
+
+def _hidden(scores: Tensor, eligible: Tensor) -> Tensor:
+    """A copy of scores [B, I+1], -inf where an item may not be given, or has no number for a score."""
+    return torch.where(eligible & ~scores.isnan(), scores, -torch.inf)
+
+
+def _best(scored: Scored, scores: Tensor, k: int) -> list[list[Recommendation]]:
+    """The k best of each row of scores [B, I+1] that are above -inf; equal scores in the order of the catalogue, whatever k is."""
+    k = min(k, scores.shape[1])
+    rows = scores.topk(k, dim=1).indices.sort(dim=1).values
+    values, order = scores.gather(1, rows).sort(dim=1, descending=True, stable=True)
+    rows = rows.gather(1, order)
+    last = values[:, -1:]
+    cut = ((scores >= last).sum(1) > k) & (last[:, 0] > -torch.inf)  # equal scores within and beyond the k: topk chose any of them
+    if cut.any():
+        rows[cut] = scores[cut].sort(dim=1, descending=True, stable=True).indices[:, :k]
+    return _told(scored, rows, values)
+
+
+def _told(scored: Scored, rows: Tensor, scores: Tensor, ranks: list[list[int]] | None = None) -> list[list[Recommendation]]:
+    """Item rows and scores [B, k] as recommendations; those at -inf are left out."""
+    ids, describe, basis = scored.state.dataset.catalog.ids, scored.state.describe, scored.basis
+    shares = {name: part.tolist() for name, part in scored.shares(rows).items()}
+    found = []
+    for n, (row_list, score_list) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True)):
+        found.append(
+            [
+                Recommendation(
+                    item=ids[row],
+                    score=score,
+                    rank=ranks[n][at] if ranks else at + 1,
+                    fields=describe(row),
+                    shares={name: part[n][at] for name, part in shares.items()},
+                    basis=basis,
+                )
+                for at, (row, score) in enumerate(zip(row_list, score_list, strict=True))
+                if score > -np.inf
+            ]
+        )
+    return found

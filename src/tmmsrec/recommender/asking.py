@@ -1,0 +1,152 @@
+"""From what a person asks with (outside ids, moments, lists) to rows and seconds, with messages that name the place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmmsrec.data.batch import Batch, history_batch
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.ids import Ids
+from tmmsrec.data.problems import DataProblem, UnknownId
+
+Moment = int | float | str | datetime | date | np.datetime64
+Event = tuple[Any, Moment]
+
+NOBODY = -1  # the user row of a history given by hand: a model that reads user rows must not take it for user 0
+_Y1971, _Y2100 = 31_536_000, 4_102_444_800
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """One question.
+
+    Attributes:
+        user: user row, or NOBODY.
+        items: [n] item rows, the whole history in time order.
+        times: [n] seconds UTC.
+        at: the moment asked about, seconds UTC.
+    """
+
+    user: int
+    items: NDArray[np.int64]
+    times: NDArray[np.int64]
+    at: int
+
+
+def seconds_of(value: Moment, where: str) -> int:
+    """Seconds since 1970 UTC of a number of seconds, a date or datetime (UTC when it names no zone), or an ISO text.
+
+    Raises:
+        DataProblem: none of these, or outside 1970 to 2100; the message begins with ``where``.
+    """
+    moment = value
+    if isinstance(moment, np.datetime64):
+        moment = moment.astype("datetime64[s]").item()
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment.strip())
+        except ValueError:
+            raise DataProblem(
+                f"{where}: {value!r} is no ISO date; write 2016-09-01, 2016-09-01T10:30:00+02:00 or seconds as a number"
+            ) from None
+    if isinstance(moment, date) and not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+    if isinstance(moment, datetime):
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if isinstance(moment, bool) or not isinstance(moment, (int, float, np.integer, np.floating)) or not np.isfinite(moment):
+        raise DataProblem(f"{where}: {value!r} is no moment; give seconds since 1970, a datetime or an ISO text")
+    if not 0 <= moment < _Y2100:
+        units = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
+        hint = next((f"; it looks like {unit}" for per, unit in units.items() if _Y1971 <= moment / per < _Y2100), "")
+        raise DataProblem(f"{where}: {value!r} lies outside 1970 to 2100 in seconds{hint}")
+    return int(np.floor(moment))
+
+
+def of_user(dataset: Dataset, user: Any, at: int | None, now: int, where: str = "user") -> Asked:
+    """The history of a known user up to ``at``; raises UnknownId."""
+    row = row_of(dataset.users, user, where)
+    log = dataset.interactions
+    start, end = int(log.offsets[row]), int(log.offsets[row + 1])
+    times = log.times[start:end]
+    if at is not None:
+        end = start + int(np.searchsorted(times, at, side="right"))
+    newest = int(log.times[end - 1]) if end > start else now
+    items, times = np.asarray(log.items[start:end], np.int64), np.asarray(log.times[start:end], np.int64)
+    return Asked(row, items, times, at if at is not None else max(now, newest))
+
+
+def of_history(ids: Ids, history: Iterable[Event], at: int | None, now: int, where: str = "history") -> Asked:
+    """A history given by hand, put in time order (equal times keep theirs).
+
+    Raises:
+        UnknownId: an item that the catalogue does not hold; its place is named.
+        DataProblem: an event that is no (item, time), a time that cannot be read, or one after ``at``.
+    """
+    if isinstance(history, (str, bytes)) or not isinstance(history, Iterable):
+        raise DataProblem(f"{where} must be a list of (item, time), got {history!r}")
+    rows, moments = [], []
+    for place, event in enumerate(history):
+        spot = f"{where}[{place}]"
+        if isinstance(event, (str, bytes)) or not isinstance(event, Sequence) or len(event) != 2:
+            raise DataProblem(f"{spot} must be (item, time), got {event!r}")
+        moment = seconds_of(event[1], spot)
+        if at is not None and moment > at:
+            raise DataProblem(f"{spot}: its time {event[1]!r} lies after the moment asked about (at); leave it out or ask later")
+        rows.append(row_of(ids, event[0], spot))
+        moments.append(moment)
+    items, times = np.array(rows, np.int64), np.array(moments, np.int64)
+    order = np.argsort(times, kind="stable")
+    return Asked(NOBODY, items[order], times[order], at if at is not None else max([now, *moments]))
+
+
+def row_of(ids: Ids, value: Any, where: str) -> int:
+    """The row of an outside id; UnknownId names the place in what was given."""
+    try:
+        return ids.row(value)
+    except TypeError:
+        raise DataProblem(f"{where}: {value!r} cannot be an id") from None
+    except UnknownId as problem:
+        raise UnknownId(f"{where}: {problem}") from None
+
+
+def rows_of(ids: Ids, values: Iterable[Any], where: str) -> NDArray[np.int64]:
+    """Rows of outside ids, int64; DataProblem for a single text where a list belongs, UnknownId names the place."""
+    return np.array([row_of(ids, v, f"{where}[{place}]") for place, v in enumerate(listed(values, where))], np.int64)
+
+
+def listed(values: Iterable[Any], where: str) -> list[Any]:
+    """A list of what was given; raises DataProblem for a single text or number."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise DataProblem(f"{where} must be a list of ids, got {values!r}: write [{values!r}]")
+    return list(values)
+
+
+def count_of(k: int) -> int:
+    """k itself; raises DataProblem unless it is a whole number of at least 1."""
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise DataProblem(f"k must be a whole number of at least 1, got {k!r}")
+    return int(k)
+
+
+def now_seconds() -> int:
+    """This moment."""
+    return int(time.time())
+
+
+def batch_of(asked: Sequence[Asked], length: int) -> Batch:
+    """One batch of questions, the newest ``length`` events of each."""
+    kept = [min(len(a.items), length) for a in asked]
+    width = max([1, *kept])
+    items, times = np.zeros((len(asked), width), np.int64), np.zeros((len(asked), width), np.int64)
+    for at, (one, n) in enumerate(zip(asked, kept, strict=True)):
+        items[at, :n] = one.items[len(one.items) - n :]
+        times[at, :n] = one.times[len(one.items) - n :]
+    users, moments = (np.array([getattr(a, name) for a in asked], np.int64) for name in ("user", "at"))
+    return history_batch(users, items, times, moments)

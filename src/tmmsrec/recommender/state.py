@@ -1,0 +1,160 @@
+"""What a Recommender stands on at one moment.  New items make a new State; an answer under way keeps the one it began with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tmmsrec.data.batch import Batch
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.models.base import Method, Model, VectorModel
+from tmmsrec.nn.items import LearnedRows
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of a batch.
+
+    Attributes:
+        scores: [B, I+1].
+        users: [B, D] user vectors; None for a model whose score is no inner product.
+        state: what scored.
+    """
+
+    scores: Tensor
+    users: Tensor | None
+    state: State
+
+    basis: ClassVar[Literal["model", "popularity"]] = "model"
+
+    def shares(self, rows: Tensor) -> dict[str, Tensor]:
+        """Modality -> its part of the scores of items [B, k]; the parts add up to the scores."""
+        vectors = self.state.vectors
+        if self.users is None or vectors is None:
+            return {"all": self.scores.gather(1, rows)}
+        chosen = vectors[rows]
+        return {name: torch.einsum("bd,bkd->bk", self.users[:, at], chosen[..., at]) for name, at in self.state.slices.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A method, its trained model and the data it knows.
+
+    Attributes:
+        method: the value the model was built from.
+        model: in evaluation mode; it has observed the whole log.
+        dataset: the log with the known users' histories, and the items.
+        trained: items 1..trained were there when the model was trained; later ones have no learned row.
+    """
+
+    method: Method
+    model: Model
+    dataset: Dataset
+    trained: int
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return next((t.device for t in [*self.model.parameters(), *self.model.buffers()]), torch.device("cpu"))
+
+    @cached_property
+    def vectors(self) -> Tensor | None:
+        """[I+1, D] item vectors, made once; None for a model whose score is no inner product.
+
+        Raises:
+            DataProblem: they hold NaN or infinity, or do not fit the catalogue.
+        """
+        if not isinstance(self.model, VectorModel):
+            return None
+        with torch.inference_mode():
+            vectors = self.model.items().contiguous()
+        if len(vectors) != self.dataset.n_items + 1:
+            raise DataProblem(
+                f"the model has {len(vectors) - 1} items and the dataset {self.dataset.n_items}: they do not belong together"
+            )
+        bad = ~torch.isfinite(vectors).all(1)
+        if bad.any():
+            row = int(bad.int().argmax())
+            where = "the padding row" if row == 0 else f"item {self.dataset.catalog.ids[row]!r}"
+            raise DataProblem(f"the model's vector of {where} holds NaN or infinity ({int(bad.sum())} such): train it again")
+        return vectors
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """[I+1] Euclidean lengths of the item vectors."""
+        return torch.zeros(0) if self.vectors is None else self.vectors.norm(dim=1)
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Modality -> its coordinates of the vectors."""
+        return self.model.shares() if isinstance(self.model, VectorModel) else {"all": slice(None)}
+
+    @cached_property
+    def knows(self) -> Tensor:
+        """[I+1] bool: items of which the model can say anything, because one modality that it reads is there."""
+        n = self.dataset.n_items
+        known = np.zeros(n + 1, dtype=np.bool_)
+        for modality in self.method.reads:
+            if modality == "id":
+                known[1 : self.trained + 1] = True
+            elif modality in self.dataset.features:
+                known |= self.dataset.features[modality].present
+        return torch.from_numpy(known).to(self.device)
+
+    @cached_property
+    def popularity(self) -> Tensor:
+        """[I+1] float64, events of each item over those of the most popular one."""
+        counts = np.bincount(self.dataset.interactions.items, minlength=self.dataset.n_items + 1)
+        return torch.from_numpy(counts / max(1, counts.max())).to(self.device)
+
+    def score(self, batch: Batch) -> Scored:
+        """Scores of a batch with the item vectors at hand."""
+        batch = batch.to(self.device)
+        if self.vectors is None or not isinstance(self.model, VectorModel):
+            return Scored(self.model.score(batch), None, self)
+        users = self.model.users(batch)
+        return Scored(users @ self.vectors.T, users, self)
+
+    @cached_property
+    def _described(self) -> dict[int, dict[str, Any]]:
+        return {}
+
+    def describe(self, row: int) -> dict[str, Any]:
+        """The known fields of an item row; looked up once."""
+        found = self._described.get(row)
+        if found is None:
+            found = self._described[row] = self.dataset.catalog.describe(row)
+        return dict(found)
+
+    def warm(self) -> State:
+        """Make now what the first answer would have to wait for; raises DataProblem for a model that cannot answer."""
+        _ = self.vectors, self.norms, self.knows, self.popularity
+        _ = None in self.dataset.users, None in self.dataset.catalog.ids  # makes their look-up tables
+        return self
+
+
+def build(method: Method, dataset: Dataset, trained: int) -> Model:
+    """A model for a dataset of which only the items 1..trained have learned rows.
+
+    The caller's random numbers are left as they were.
+
+    Raises:
+        ValueError: the dataset does not suit the method.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = method.build(dataset)
+    return only_first(model, trained)
+
+
+def only_first(model: Model, trained: int) -> Model:
+    """Tell every learned table which of its items were trained."""
+    for part in model.modules():
+        if isinstance(part, LearnedRows):
+            part.only_first(trained)
+    return model.eval()
