@@ -42,7 +42,9 @@ def test_floors(beauty, floor, hr, ndcg):
     assert (NDCG @ 10)(ranks).mean() == pytest.approx(ndcg, abs=0.0012)
 
 
-@pytest.mark.parametrize(("floor", "hr", "ndcg"), [("popularity", 0.008, 0.005), ("markov", 0.059, 0.048), ("repeat", 0.142, 0.126)])
+@pytest.mark.parametrize(
+    ("floor", "hr", "ndcg"), [("popularity", 0.008, 0.005), ("markov", 0.059, 0.048), ("repeat", 0.142, 0.126)]
+)
 def test_floors_of_a_fashion_shop(floor, hr, ndcg):
     data = prepare_from(real_data("hm-fashion", "interactions.csv.gz"), None, None, Preparation(), name="hm")
     assert (data.n_users, data.n_items, len(data.interactions)) == (923, 16_636, 30_636)

@@ -45,8 +45,8 @@ def ranks_of(scores: Tensor, targets: Tensor) -> Tensor:
     """
     scores = scores[:, 1:]
     own = scores.gather(1, (targets - 1)[:, None])
-    not_below = scores.shape[1] - (scores <= own).sum(1)  # higher, or NaN
-    ties = (scores == own).sum(1) - 1
+    not_below = scores.shape[1] - (scores <= own).sum(1, dtype=torch.int32)  # higher, or NaN; int32 sums in half the time
+    ties = (scores == own).sum(1, dtype=torch.int32) - 1
     ranks = not_below.double() + ties.double() / 2
     return torch.where(own[:, 0].isnan(), float(scores.shape[1] - 1), ranks)
 

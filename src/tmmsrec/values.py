@@ -11,9 +11,11 @@ import difflib
 import hashlib
 import importlib
 import json
+import math
 import pkgutil
+from collections.abc import Iterable
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -48,14 +50,14 @@ def from_json(base: type[T], data: Any) -> T:
     kind = data["kind"]
     if kind not in known:
         all_known = ", ".join(sorted(known))
-        raise ValueProblem(f"unknown {base.__name__} '{kind}'{_nearest(kind, known)}; known: {all_known}")
+        raise ValueProblem(f"unknown {base.__name__} '{kind}'{nearest(kind, known)}; known: {all_known}")
     cls = known[kind]
     hints = get_type_hints(cls)
     names = {f.name for f in dataclasses.fields(cls)}
     extra = sorted(set(data) - names - {"kind"})
     if extra:
         has = ", ".join(sorted(names))
-        raise ValueProblem(f"{kind} has no field '{extra[0]}'{_nearest(extra[0], names)}; it has: {has}")
+        raise ValueProblem(f"{kind} has no field '{extra[0]}'{nearest(extra[0], names)}; it has: {has}")
     given = {n: _field(kind, n, hints[n], v) for n, v in data.items() if n != "kind"}
     try:
         built: T = cls(**given)
@@ -99,6 +101,79 @@ def _dataclasses_near(module: str) -> tuple[type, ...]:
     return tuple(sorted((c for c in classes if not getattr(c, "__abstractmethods__", None)), key=lambda c: c.__name__))
 
 
+def change(value: T, path: str, text: str) -> T:
+    """A variant of a value with one field changed, named by its path and written as text.
+
+        change(method, "width", "126")              a number, true, null: as in JSON; other text stands for itself
+        change(method, "time.dropout", "0.2")       a field of a part
+        change(method, "time", "Nothing")           a part by the name of its kind, with that kind's defaults
+        change(method, "modalities", "id,text")     a list
+
+    Raises:
+        ValueProblem: no such field or kind (the nearest name is told), or text that does not fit there.
+    """
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        raise ValueProblem(f"'{path}' leads into {value!r}, which has no fields")
+    kind, (name, _, rest) = type(value).__name__, path.partition(".")
+    names = [f.name for f in dataclasses.fields(value)]
+    if name not in names:
+        raise ValueProblem(f"{kind} has no field '{name}'{nearest(name, names)}; it has: {', '.join(names) or 'none'}")
+    current = getattr(value, name)
+    new = change(current, rest, text) if rest else _read(kind, name, get_type_hints(type(value))[name], text)
+    try:
+        varied: T = dataclasses.replace(value, **{name: new})
+    except (TypeError, ValueError) as problem:
+        raise ValueProblem(f"{kind}.{name} = {text}: {problem}") from None
+    return varied
+
+
+def change_all(value: T, assignments: Iterable[str]) -> T:
+    """A variant of a value after several changes written ``path=text``, in any order that works.
+
+    The order does not matter where one change is allowed only after another (a width of 128 once TIE is gone).
+
+    Raises:
+        ValueProblem: an assignment without "=", or one that cannot be made.
+    """
+    waiting = []
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueProblem(f"'{assignment}' is no change: write FIELD=VALUE, like width=126")
+        waiting.append((path.strip(), text.strip()))
+    while waiting:
+        refused, problems = [], []
+        for path, text in waiting:
+            try:
+                value = change(value, path, text)
+            except ValueProblem as problem:
+                refused.append((path, text))
+                problems.append(problem)
+        if len(refused) == len(waiting):
+            raise problems[0]
+        waiting = refused
+    return value
+
+
+def _read(kind: str, name: str, hint: Any, text: str) -> Any:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:
+        data = tuple(t.strip() for t in text.split(",")) if get_origin(hint) is tuple else text
+    # A place for parts is one whose class is a value, or stands above values.
+    if isinstance(hint, type) and hint.__module__ != "builtins":
+        return from_json(hint, data if isinstance(data, dict) else {"kind": str(data)})
+    try:
+        found = _field(kind, name, hint, data)
+    except ValueProblem:
+        if data == text or get_origin(hint) is tuple:
+            raise
+        found = _field(kind, name, hint, text)
+    if isinstance(found, float) and not math.isfinite(found):
+        raise ValueProblem(f"{kind}.{name}: needs a finite number (got {text})")
+    return found
+
+
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces; equal values have equal texts."""
     return json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -109,6 +184,7 @@ def key(*values: Any) -> str:
     return hashlib.blake2b("\n".join(canonical(v) for v in values).encode(), digest_size=6).hexdigest()
 
 
-def _nearest(word: str, known: Any) -> str:
+def nearest(word: str, known: Iterable[Any]) -> str:
+    """A hint for a misspelt word, " (did you mean '...'?)", or "" when nothing is near."""
     close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""

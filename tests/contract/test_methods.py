@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from tests.conftest import all_methods, small
+
 from tmmsrec import values
 from tmmsrec.checkpoint import read_tensors, write_tensors
 from tmmsrec.data.batch import Batch, Sampler, history_batch, ranking_batches, training_batches
@@ -71,7 +71,10 @@ def test_one_example_alone_equals_the_same_in_a_batch(method, dataset, parts):
     for at in (0, 17, 39):
         n = max(1, int(whole.mask[at].sum()))
         alone = history_batch(
-            whole.users[at : at + 1].numpy(), whole.items[at : at + 1, :n].numpy(), whole.times[at : at + 1, :n].numpy(), whole.now[at, n - 1 : n].numpy()
+            whole.users[at : at + 1].numpy(),
+            whole.items[at : at + 1, :n].numpy(),
+            whole.times[at : at + 1, :n].numpy(),
+            whole.now[at, n - 1 : n].numpy(),
         )
         expected = together[at if len(together) > 1 else 0, 1:]
         torch.testing.assert_close(model.score(alone)[0, 1:].detach(), expected, atol=2e-5, rtol=1e-5)
@@ -194,7 +197,9 @@ def test_relabelling_items_permutes_the_scores(method, dataset):
     log = dataset.interactions
     back = np.argsort(to)
     features = {n: Features(f.rows[back], f.present[back]) for n, f in dataset.features.items()}
-    moved = Dataset.in_memory("moved", Interactions(log.offsets, to[log.items].astype(np.int32), log.times), dataset.n_items, features)
+    moved = Dataset.in_memory(
+        "moved", Interactions(log.offsets, to[log.items].astype(np.int32), log.times), dataset.n_items, features
+    )
     one, other = built(method, dataset), built(method, moved)
     state = {
         name: tensor[torch.from_numpy(back)] if name.endswith("table.weight") and len(tensor) == dataset.n_items + 1 else tensor

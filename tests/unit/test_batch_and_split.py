@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-
 from tests.conftest import DAY, small
+
 from tmmsrec.data.batch import Negatives, Sampler, ranking_batches, training_batches
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
@@ -44,7 +44,11 @@ def test_by_time_cuts_for_everybody_on_the_same_day():
 
 @pytest.mark.parametrize(
     ("dates", "said"),
-    [(("2020-01-01", "2019-01-01"), "before"), (("soon", "2019-01-01"), "ISO date"), (("2030-01-01", "2031-01-01"), "1970-01-01 to 1970-01-03")],
+    [
+        (("2020-01-01", "2019-01-01"), "before"),
+        (("soon", "2019-01-01"), "ISO date"),
+        (("2030-01-01", "2031-01-01"), "1970-01-01 to 1970-01-03"),
+    ],
 )
 def test_by_time_says_what_is_wrong(dates, said):
     with pytest.raises(DataProblem, match=said):

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from tests.conftest import small
+
 from tmmsrec import zoo
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.data.catalog import Features
@@ -73,7 +73,11 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(data, tmp_path):
     straight = train(data)
     script = tmp_path / "go.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path]), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path]),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
     folder, kills = tmp_path / "job", 0
     for wait in (0.05, 0.3, 0.0, 0.45):
         process = subprocess.Popen([sys.executable, str(script), str(folder)], env=environment, stdout=subprocess.PIPE)
@@ -106,7 +110,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize("after", [1, 4, 7, 11])
 def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, monkeypatch):
     """The same, step by step: stopped in the middle of an epoch, with every step checkpointed."""
-    from tmmsrec import checkpoint, fit as loop
+    from tmmsrec import checkpoint
+    from tmmsrec import fit as loop
 
     straight = train(data)
     real, steps = loop._Loop._step, []
@@ -154,7 +159,7 @@ def test_a_damaged_checkpoint_is_named(data, tmp_path):
     train(data, tmp_path, epochs=1)
     file = tmp_path / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(DataProblem, match="checkpoint.safetensors is damaged"):
+    with pytest.raises(DataProblem, match=r"checkpoint\.safetensors is damaged"):
         train(data, tmp_path, epochs=1)
 
 
@@ -207,7 +212,9 @@ def test_watchers_hear_each_epoch(data):
 def test_a_loss_that_is_not_finite_is_said(data):
     rows = np.array(data.features["text"].rows)
     rows[1:] = 3e38
-    broken = replace(data, catalog=replace(data.catalog, features={**data.features, "text": Features(rows, data.features["text"].present)}))
+    broken = replace(
+        data, catalog=replace(data.catalog, features={**data.features, "text": Features(rows, data.features["text"].present)})
+    )
     with pytest.raises(FloatingPointError, match="epoch 0"):
         train(broken)
 

@@ -24,10 +24,15 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.shopping import Garments, Shopping, go_shopping
 from tmmsrec.data.store import atomic_folder
 
-# Two brands after the other appeal to the same people.
+# Two brands after the other appeal to the same people, and speak the same way: a word and two materials.
 BRANDS = ("Nordlys", "Fjellvik", "Maretta", "Solana", "Kestrel", "Thornbury", "Plume", "Ottilie", "Brask", "Volta")
-MATERIALS = ("cotton", "linen", "wool", "denim", "jersey", "corduroy", "canvas", "hemp")
-MOODS = ("easy", "classic", "light", "soft", "everyday", "slim", "roomy", "favourite", "weekend", "city")
+WORDS = (
+    ("warm", "wool", "corduroy"),
+    ("airy", "linen", "hemp"),
+    ("classic", "cotton", "tweed"),
+    ("soft", "velvet", "silk"),
+    ("city", "denim", "canvas"),
+)
 FILES = ("interactions.csv", "items.csv", "images.zip")
 
 
@@ -100,8 +105,9 @@ def _describe(garments: Garments, rng: np.random.Generator) -> pa.Table:
     n = len(garments)
     kind = np.array(list(KINDS))[garments.kind]
     brand = np.array(BRANDS)[garments.brand]
-    mood, material = (np.array(words)[rng.integers(0, len(words), n)] for words in (MOODS, MATERIALS))
-    title = [f"{b} {m} {f} {k}" for b, m, f, k in zip(brand, mood, material, kind, strict=True)]
+    said = [WORDS[at * len(WORDS) // len(BRANDS)] for at in garments.brand]
+    which = rng.integers(1, 3, n)
+    title = [f"{b} {w[0]} {w[m]} {k}" for b, w, m, k in zip(brand, said, which, kind, strict=True)]
     return pa.table({"title": title, "brand": brand.tolist(), "category": kind.tolist()})
 
 

@@ -53,7 +53,7 @@ _PEAK = {
 _SEASON, _SEASON_ADDED = 0.3, 3.0
 # How strongly, on a log scale, people follow the rest.
 _COLOUR, _PATTERN, _BRAND, _OUTFIT = 3.0, 1.2, 3.5, 1.0
-_NEW, _NEW_DAYS = 2.0, 40
+_NEW, _NEW_DAYS = 1.5, 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ class _Terms:
         self.liking: Floats = np.exp(_COLOUR * colour + _PATTERN * pattern + _BRAND * brand)  # [S, I]
         self.peak = np.array([_PEAK[kind] for kind in KINDS])
         age = np.arange(Shopping.days + 1)
-        self.newness: Floats = np.concatenate([[0.0], np.exp(_NEW * np.exp(-age / _NEW_DAYS) - age / 400)])  # [age + 1]
+        self.newness: Floats = np.concatenate([[0.0], np.exp(_NEW * np.exp(-age / _NEW_DAYS) - age / 700)])  # [age + 1]
         self.appeal: Floats = np.exp(garments.appeal)
         # An outfit: each kind calls for the next two in a circle of kinds.
         place = np.arange(len(KINDS)) * 5

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from tmmsrec.data.batch import Batch, Negatives
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.models.base import Method, VectorModel
-from tmmsrec.nn.backbones import Backbone
+from tmmsrec.nn.backbones import Backbone, newest
 from tmmsrec.nn.backbones.attention import Attention
+from tmmsrec.nn.dropout import Dropout
 from tmmsrec.nn.fusion import Apart, Fusion
 from tmmsrec.nn.items import FrozenRows, ItemTable, LearnedRows, initialise
 from tmmsrec.nn.losses import BCE, Drawn, Loss
@@ -128,11 +129,15 @@ class SequentialModel(VectorModel):
         streams = len(tables) if value.fusion.apart else 1
         encoders = 1 if getattr(value.fusion, "one_encoder", False) else streams
         self.backbones = nn.ModuleList(value.backbone.build(value.width, value.length) for _ in range(encoders))
-        self.dropout = nn.Dropout(value.entry.dropout)
+        self.dropout = Dropout(value.entry.dropout)
         initialise(self)
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, D] the vectors after every step, streams side by side."""
+        return torch.cat([self._backbone(at)(x, held) for at, (x, held) in enumerate(self._streams(batch))], dim=-1)
+
+    def _streams(self, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
+        """What each backbone reads: [B, L, d], and which steps hold something [B, L] where not all do."""
         mask = batch.mask
         streams, masks = [], []
         for table, time in zip(self.item_tables, self.time, strict=True):
@@ -148,10 +153,7 @@ class SequentialModel(VectorModel):
             masks.append(None if table.complete else table.has(batch.items))
         if not self.value.fusion.apart:
             masks = [None]
-        encoded = [
-            self._backbone(at)(stream, held) for at, (stream, held) in enumerate(zip(self.fusion(streams), masks, strict=True))
-        ]
-        return torch.cat(encoded, dim=-1)
+        return list(zip(self.fusion(streams), masks, strict=True))
 
     @property
     def item_tables(self) -> list[ItemTable]:
@@ -163,8 +165,8 @@ class SequentialModel(VectorModel):
 
     def users(self, batch: Batch) -> Tensor:
         """[B, D] the states after the newest events."""
-        states = self.states(batch)
-        return states[torch.arange(len(batch.users), device=batch.items.device), batch.last]
+        last = batch.last
+        return torch.cat([newest(self._backbone(at), x, held, last) for at, (x, held) in enumerate(self._streams(batch))], dim=-1)
 
     def items(self, rows: Tensor | None = None) -> Tensor:
         """Time-free item vectors [..., D]: time is never added to candidates."""

@@ -95,9 +95,10 @@ class BCE(Loss):
 
     def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
         """The mean over steps."""
-        positive = (states * items(targets)).sum(-1)
-        negative = torch.einsum("td,tkd->tk", states, items(drawn.items))
-        return bce(positive, negative)
+        # One look-up for both: the gradient of a big table is dense, so each look-up costs a pass over all of it.
+        asked = items(torch.cat([targets[:, None], drawn.items], dim=1))
+        scores = torch.einsum("td,tkd->tk", states, asked)
+        return bce(scores[:, 0], scores[:, 1:])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from tmmsrec.nn.dropout import Dropout
+
 
 class TimeEncoder(ABC):
     """A way to add time, or position, to a stream: a value."""
@@ -169,7 +171,7 @@ class _TIE(nn.Module):
     def __init__(self, value: TIE, width: int) -> None:
         super().__init__()
         self.value = value
-        self.dropout = nn.Dropout(value.dropout)
+        self.dropout = Dropout(value.dropout)
         groups = torch.arange(width // 6, dtype=torch.float64)
         self.register_buffer("theta", (10000.0 ** (-6.0 * groups / width)).float(), persistent=False)
         self.theta: Tensor

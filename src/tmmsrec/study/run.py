@@ -122,7 +122,7 @@ def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None) -
     ranks = rank(fitted.model, parts.test, history=job.method.history, exclude_seen=job.exclude_seen)
     ranking_seconds = time.perf_counter() - begun
     write_tensors(folder / "weights.safetensors", fitted.model.state_dict())
-    pq.write_table(_per_user(ranks, parts.train, parts.test, dataset.n_items), folder / "ranks.parquet")
+    pq.write_table(per_user(ranks, parts.train, parts.test, dataset.n_items), folder / "ranks.parquet")
     about = _about(job, dataset, fitted, ranks, ranking_seconds)
     atomic_text(folder / "run.json", json.dumps(about, indent=2, ensure_ascii=False))
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -149,7 +149,8 @@ def result(ranks: NDArray[np.float64], cutoffs: tuple[int, ...] = (5, 10, 20)) -
     return {name: float(metrics.parse(name)(ranks).mean()) for name in names}
 
 
-def _per_user(ranks: Ranks, train: Part, test: Part, n_items: int) -> pa.Table:
+def per_user(ranks: Ranks, train: Part, test: Part, n_items: int) -> pa.Table:
+    """A row per test user: user, target, rank, cold, repeat, length, gap_days (NaN without a history)."""
     log, ends = test.interactions, test.ends
     seen_in_training = train.item_counts(n_items) > 0
     last = log.times[ends - 1]

@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 class Backbone(ABC):
     """A sequence encoder: a value.
 
     What it builds maps (x [B, L, d] right-padded, mask [B, L] bool or None) to [B, L, d]; the mask, where given, says which steps
-    hold something, among them steps inside a history whose item lacks the modality.
+    hold something, among them steps inside a history whose item lacks the modality.  It may also have a method
+    ``newest(x, mask, last)``, a shorter way to the rows of that result at the columns ``last`` [B]; see ``newest``.
     """
 
     causal: ClassVar[bool] = True
@@ -20,3 +22,13 @@ class Backbone(ABC):
     @abstractmethod
     def build(self, width: int, length: int) -> nn.Module:
         """The module for streams of ``width`` and at most ``length`` steps."""
+
+
+def newest(encoder: nn.Module, x: Tensor, mask: Tensor | None, last: Tensor) -> Tensor:
+    """[B, d] the rows of ``encoder(x, mask)`` at the columns ``last`` [B]: all that ranking needs."""
+    shorter = getattr(encoder, "newest", None)
+    if shorter is not None:
+        found: Tensor = shorter(x, mask, last)
+        return found
+    whole: Tensor = encoder(x, mask)
+    return whole[torch.arange(len(last), device=last.device), last]

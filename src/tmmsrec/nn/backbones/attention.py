@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from tmmsrec.nn.backbones import Backbone
+from tmmsrec.nn.dropout import Dropout
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,39 @@ class _Encoder(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-8)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        allowed = None
-        if mask is not None:
-            steps = torch.arange(x.shape[1], device=x.device)
-            causal = steps[:, None] >= steps
-            itself = steps[:, None] == steps  # a row with nothing to look at looks at itself, so no row is NaN
-            allowed = ((causal & mask[:, None, :]) | itself)[:, None]
+        allowed = self._allowed(x, mask)
         for block in self.blocks:
             x = block(x, allowed)
         normed: Tensor = self.norm(x)
         return normed
+
+    def newest(self, x: Tensor, mask: Tensor | None, last: Tensor) -> Tensor:
+        """[B, d] the rows of ``forward`` at ``last`` [B]; the last block makes only these, half of what two blocks would."""
+        allowed = self._allowed(x, mask)
+        for block in self.blocks[:-1]:
+            x = block(x, allowed)
+        steps = torch.arange(x.shape[1], device=x.device)
+        seen = steps <= last[:, None]
+        if mask is not None:
+            seen = (seen & mask) | (steps == last[:, None])
+        for block in self.blocks[-1:]:
+            return cast(Tensor, self.norm(block(x, seen[:, None, None], last)[:, 0]))
+        return cast(Tensor, self.norm(_at(x, last)[:, 0]))
+
+    @staticmethod
+    def _allowed(x: Tensor, mask: Tensor | None) -> Tensor | None:
+        """[B, 1, L, L] which steps each step may look at; None for all up to itself."""
+        if mask is None:
+            return None
+        steps = torch.arange(x.shape[1], device=x.device)
+        causal = steps[:, None] >= steps
+        itself = steps[:, None] == steps  # a row with nothing to look at looks at itself, so no row is NaN
+        return ((causal & mask[:, None, :]) | itself)[:, None]
+
+
+def _at(x: Tensor, last: Tensor | None) -> Tensor:
+    """[B, 1, d] the rows of x [B, L, d] at ``last`` [B]; all of x without it."""
+    return x if last is None else x[torch.arange(len(last), device=x.device), last][:, None]
 
 
 class _Block(nn.Module):
@@ -68,19 +92,21 @@ class _Block(nn.Module):
         self.outer = nn.Linear(width, width)
         self.attention_norm = nn.LayerNorm(width, eps=1e-8)
         self.forward_norm = nn.LayerNorm(width, eps=1e-8)
-        self.dropout = nn.Dropout(value.dropout)
+        self.dropout = Dropout(value.dropout)
 
-    def forward(self, x: Tensor, allowed: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, allowed: Tensor | None, last: Tensor | None = None) -> Tensor:
+        """[B, L, d]; or [B, 1, d], the rows at ``last`` alone."""
+        own = _at(x, last)
         if self.value.norm == "post":
-            x = self.attention_norm(x + self.attend(x, x, allowed))
-            done: Tensor = self.forward_norm(x + self.feed(x))
+            own = self.attention_norm(own + self.attend(own, x, allowed))
+            done: Tensor = self.forward_norm(own + self.feed(own))
             return done
-        normed = self.attention_norm(x)
         if self.value.norm == "pre":
-            x = x + self.attend(normed, normed, allowed)
-            return x + self.feed(self.forward_norm(x))
-        x = normed + self.attend(normed, x, allowed)
-        z = self.forward_norm(x)
+            normed = self.attention_norm(x)
+            own = own + self.attend(_at(normed, last), normed, allowed)
+            return own + self.feed(self.forward_norm(own))
+        query = self.attention_norm(own)
+        z = self.forward_norm(query + self.attend(query, x, allowed))
         out: Tensor = z + self.feed(z)
         return out
 

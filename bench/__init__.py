@@ -1,0 +1,1 @@
+"""What is measured: ``python -m bench`` (or ``make bench``).  Not part of the tests."""

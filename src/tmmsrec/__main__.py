@@ -1,0 +1,5 @@
+"""``python -m tmmsrec``."""
+
+from tmmsrec.cli import main
+
+main()

@@ -1,0 +1,129 @@
+"""``list`` and ``show``: what there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmmsrec.cli import screen
+
+WHAT = ("methods", "parts", "runs")
+
+
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, parts (what --set can choose from) or runs.")] = "methods",
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+) -> None:
+    """Methods by name, parts by place, or runs in a folder."""
+    from tmmsrec.data.problems import DataProblem
+    from tmmsrec.values import nearest
+
+    if what not in WHAT:
+        raise DataProblem(f"unknown list '{what}'{nearest(what, WHAT)}; known: {', '.join(WHAT)}")
+    if what == "runs":
+        return _runs(folder)
+    _methods() if what == "methods" else _parts()
+
+
+def _methods() -> None:
+    from rich.table import Table
+
+    from tmmsrec import zoo
+
+    table = Table("method", "reads", "past times", "moment of request", "source", header_style="bold")
+    for name, method in zoo.methods().items():
+        yes = ["yes" if told else "" for told in (method.reads_time, method.reads_now)]
+        table.add_row(name, " ".join(method.reads), *yes, method.source, end_section=name == zoo.FLOORS[-1])
+    screen.console().print(table)
+
+
+def _parts() -> None:
+    from tmmsrec import values
+    from tmmsrec.nn.backbones import Backbone
+    from tmmsrec.nn.fusion import Fusion
+    from tmmsrec.nn.losses import Loss
+    from tmmsrec.nn.time import TimeEncoder
+
+    places: dict[str, type] = {"time": TimeEncoder, "fusion": Fusion, "backbone": Backbone, "loss": Loss}
+    screen.pairs("", {f"--set {place}=": ", ".join(sorted(values.offered(base))) for place, base in places.items()})
+
+
+def _runs(folder: Path) -> None:
+    from rich.table import Table
+
+    from tmmsrec.data.problems import DataProblem
+    from tmmsrec.study.run import read_run
+
+    found = sorted(p.parent for p in folder.glob("*/run.json"))
+    if not found:
+        raise DataProblem(f"there is no finished run in {folder}")
+    table = Table("run", "method", "data", "seed", "HR@10", "NDCG@10", "seconds", header_style="bold")
+    for one in found:
+        run = read_run(one)
+        result = [f"{run.about['result'][m]:.4f}" for m in ("HR@10", "NDCG@10")]
+        name = method_name(run.about["job"]["method"])
+        table.add_row(
+            one.name, name, run.about["dataset"]["name"], str(run.job.seed), *result, f"{run.about['seconds']['fit']:,.1f}"
+        )
+    screen.console().print(table)
+
+
+def method_name(method: object) -> str:
+    """The zoo's name of a method given as JSON, or its kind with what tells it apart."""
+    from tmmsrec import values, zoo
+
+    known = {values.canonical(m): n for n, m in zoo.methods().items()}
+    text = json.dumps(method, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if text in known:
+        return known[text]
+    if not isinstance(method, dict):
+        return str(method)
+    parts = ["+".join(method.get("modalities", [])), f"d={method['width']}" if "width" in method else ""]
+    time = method.get("time")
+    parts.append(time["kind"] if isinstance(time, dict) else "")
+    return " ".join([str(method["kind"]), *[p for p in parts if p]])
+
+
+def show(what: Annotated[Path, typer.Argument(help="A Dataset, run or bundle folder.")]) -> None:
+    """What a folder holds."""
+    from tmmsrec.data.problems import DataProblem
+
+    for file, shower in (("dataset.json", _dataset), ("run.json", _run), ("bundle.json", _bundle)):
+        if (what / file).exists():
+            return shower(what)
+    inside = [p for name in ("dataset.json", "run.json", "bundle.json") for p in sorted(what.glob(f"*/{name}"))]
+    hint = f"; it holds {', '.join(str(p.parent) for p in inside[:3])}" if inside else ""
+    raise DataProblem(f"{what} is no Dataset, run or bundle{hint}")
+
+
+def _dataset(folder: Path) -> None:
+    from tmmsrec.cli.prepare import told
+    from tmmsrec.data import store
+
+    dataset = store.load(folder)
+    told(dataset)
+    screen.say(f"fingerprint {dataset.fingerprint}")
+
+
+def _run(folder: Path) -> None:
+    from tmmsrec.study.run import read_run
+    from tmmsrec.study.words import plain
+
+    run = read_run(folder)
+    about = {k: plain(v) for k, v in run.about.items() if k not in ("format", "job")}
+    screen.pairs("", {"method": method_name(run.about["job"]["method"]), **about})
+    screen.say(json.dumps(run.about["job"], indent=2, ensure_ascii=False))
+
+
+def _bundle(folder: Path) -> None:
+    from tmmsrec import values
+    from tmmsrec.recommender import Recommender
+    from tmmsrec.study.words import plain
+
+    held = Recommender.load(folder)
+    reads = {"reads": " ".join(held.method.reads), "past times": held.method.reads_time, "moment of request": held.method.reads_now}
+    screen.pairs("", {"data": repr(held.dataset), **reads, **{k: plain(v) for k, v in held.about.items()}})
+    screen.say(json.dumps(values.to_json(held.method), indent=2, ensure_ascii=False))

@@ -1,0 +1,124 @@
+"""``prepare`` and ``extract``: from raw files to a Dataset with features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tmmsrec.cli import screen
+
+if TYPE_CHECKING:
+    from tmmsrec.data.dataset import Dataset
+    from tmmsrec.data.prepare import Preparation
+
+EVENTS = "Events: csv, tsv, parquet, jsonl (also .gz), Amazon, RecBole, or text lines."
+Format = Annotated[str, typer.Option(help="Of the interactions: auto, table, amazon, recbole or text.")]
+MinEvents = Annotated[int, typer.Option(help="Users with fewer events are dropped.")]
+Ties = Annotated[str, typer.Option(help="Order among equal times: file or hash.")]
+Duplicates = Annotated[str, typer.Option(help="Events that repeat user, item and time: keep or drop.")]
+Require = Annotated[str, typer.Option(help="Drop items without these: text, image or text,image.")]
+Catalogue = Annotated[str, typer.Option(help="Items with events only, or all of the item table: events or all.")]
+Time = Annotated[str, typer.Option(help="Unit of the times: auto, s, ms, us or iso.")]
+Column = Annotated[str | None, typer.Option(help="Column name, where it cannot be guessed.")]
+Items = Annotated[Path | None, typer.Option(help="The item table.")]
+Images = Annotated[str | None, typer.Option(help="Pictures: a folder, zip or Parquet file, or 'urls' (in the item table).")]
+Text = Annotated[str, typer.Option(help="Text encoder: tfidf, minilm, a model's name or folder, or none.")]
+Image = Annotated[str, typer.Option(help="Picture encoder: descriptors, resnet50, a model's name or folder, or none.")]
+Template = Annotated[str, typer.Option(help="How item fields become a sentence: plain or recformer.")]
+
+
+def prepare(
+    interactions: Annotated[Path, typer.Argument(help=EVENTS)],
+    out: Annotated[Path, typer.Option(help="Where to write the Dataset folder.")],
+    items: Items = None,
+    images: Images = None,
+    name: Annotated[str | None, typer.Option(help="Name of the Dataset.")] = None,
+    format: Format = "auto",
+    user_column: Column = None,
+    item_column: Column = None,
+    time_column: Column = None,
+    item_id_column: Column = None,
+    image_column: Column = None,
+    min_events: MinEvents = 5,
+    ties: Ties = "file",
+    duplicates: Duplicates = "keep",
+    require: Require = "",
+    catalogue: Catalogue = "events",
+    time: Time = "auto",
+) -> None:
+    """Raw events (and items, and pictures) -> a Dataset folder."""
+    from tmmsrec.data import store
+    from tmmsrec.data.prepare import prepare_from
+
+    how = preparation(min_events, ties, duplicates, require, catalogue, time)
+    named = {"user": user_column, "item": item_column, "time": time_column, "item_id": item_id_column, "image": image_column}
+    columns = {role: column for role, column in named.items() if column is not None}
+    dataset = prepare_from(interactions, items, images, how, name, format, columns)  # type: ignore[arg-type]
+    dataset = store.save(dataset, out)
+    told(dataset)
+    screen.say(f"written to {out}; next: tmmsrec extract {out}, then tmmsrec fit tmmsrec {out}")
+
+
+def preparation(min_events: int, ties: str, duplicates: str, require: str, catalogue: str, time: str) -> Preparation:
+    """The value; raises ValueProblem for words that do not fit."""
+    from tmmsrec import values
+    from tmmsrec.data.prepare import Preparation
+
+    wanted = {"min_events": min_events, "ties": ties, "duplicates": duplicates, "catalogue": catalogue, "time": time}
+    modalities = [m.strip() for m in require.split(",") if m.strip()]
+    return values.from_json(Preparation, {"kind": "Preparation", **wanted, "require": modalities})
+
+
+def told(dataset: Dataset) -> None:
+    """Table 2's row, and everything counted and decided."""
+    from rich.table import Table
+
+    from tmmsrec.study.words import plain
+
+    row = dataset.table2()
+    table = Table(*row.keys())
+    table.add_row(*row.values())
+    screen.console().print(table)
+    screen.pairs("", {k.replace("_", " "): plain(v) for k, v in dataset.report.items() if v not in (None, "", {}, [])})
+    for name, features in sorted(dataset.features.items()):
+        screen.say(f"{name} features: {features.width} numbers for {features.coverage:.1%} of the items")
+
+
+def extract(
+    dataset: Annotated[Path, typer.Argument(help="A Dataset folder.")],
+    text: Text = "tfidf",
+    image: Image = "descriptors",
+    template: Template = "plain",
+    width: Annotated[int, typer.Option(help="Numbers per item, for the encoders that need no download.")] = 128,
+    cache: Annotated[Path | None, typer.Option(help="Where rows are kept by content; the user's cache by default.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but results.")] = False,
+) -> None:
+    """Item texts and pictures -> features beside the Dataset; a second time only what is new."""
+    from tmmsrec.data import store
+    from tmmsrec.data.pictures import cache_folder
+    from tmmsrec.study import extraction
+
+    data = store.load(dataset, features=False)
+    wanted = extraction.encoders(text, image, template, width)
+    made = 0
+    with screen.Screen(quiet=quiet) as listener:
+        for modality, encoder in wanted.items():
+            lacking = extraction.why_not(modality, data) if encoder is not None else "it was not wanted"
+            if encoder is None or lacking:
+                listener.note(f"no {modality} features: {lacking}")
+                continue
+            data = extraction.extract(data, encoder, cache or cache_folder() / "features", listener)
+            made += 1
+            _missing(data.features[modality].provenance, dataset, modality)
+    screen.say(f"{made} of {len(wanted)} modalities have features: {data!r}")
+
+
+def _missing(provenance: dict[str, Any], folder: Path, modality: str) -> None:
+    missing = provenance.get("missing", {})
+    for one in missing.get("first", []):
+        screen.say(f"  no {modality} for item {one['item']}: {one['reason']}")
+    left = missing.get("count", 0) - len(missing.get("first", []))
+    if left > 0:
+        screen.say(f"  and {left:,} more, all listed in {folder / 'encoders' / f'{modality}-missing.parquet'}")

@@ -1,0 +1,87 @@
+"""``recommend``: ask a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tmmsrec.cli import screen
+
+if TYPE_CHECKING:
+    from tmmsrec.recommender import Recommendation
+
+
+def recommend(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
+    user: Annotated[str | None, typer.Option(help="A known user.")] = None,
+    history: Annotated[str | None, typer.Option(help="ITEM@TIME,ITEM@TIME,... with ISO dates or seconds; '' for nobody's.")] = None,
+    at: Annotated[str | None, typer.Option(help="The moment of the request; now by default.")] = None,
+    k: Annotated[int, typer.Option("-k", "--k", help="How many.")] = 10,
+    exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Leave out what the user has met.")] = False,
+    allow: Annotated[list[str] | None, typer.Option(help="Only this item (may be repeated).")] = None,
+    deny: Annotated[list[str] | None, typer.Option(help="Not this item (may be repeated).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show each modality's share of the score.")] = False,
+) -> None:
+    """The k best items for a known user, or for a history."""
+    from tmmsrec.recommender import Recommender
+
+    held = Recommender.load(bundle)
+    found = held.recommend(
+        user,
+        history=None if history is None else events(history),
+        at=None if at is None else moment(at),
+        k=k,
+        exclude_seen=exclude_seen,
+        allow=allow or None,
+        deny=deny or None,
+    )
+    if as_json:
+        from dataclasses import asdict
+
+        typer.echo(json.dumps([asdict(r) for r in found], ensure_ascii=False, indent=2, default=str))
+        return
+    screen.console().print(table(found, shares=explain))
+    if found and found[0].basis == "popularity":
+        screen.say("No history to read: these are the most popular items.")
+
+
+def table(found: list[Recommendation], *, shares: bool) -> Any:
+    """Recommendations as a table."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from tmmsrec.study.samples import title_of
+
+    names = list(found[0].shares) if shares and found else []
+    made = Table(header_style="bold")
+    made.add_column("", justify="right")
+    made.add_column("item", no_wrap=True)
+    made.add_column("title")
+    for head in ("score", *names):
+        made.add_column(head, justify="right")
+    for r in found:
+        parts = [f"{r.shares[n]:+.3f}" for n in names]
+        made.add_row(str(r.rank), escape(str(r.item)), escape(title_of(r.fields)), f"{r.score:.3f}", *parts)
+    return made
+
+
+def events(text: str) -> list[tuple[str, Any]]:
+    """ITEM@TIME,ITEM@TIME as (item, time) pairs; raises DataProblem naming the place."""
+    from tmmsrec.data.problems import DataProblem
+
+    found = []
+    for place, one in enumerate(part for part in text.split(",") if part.strip()):
+        item, mark, time = one.strip().rpartition("@")
+        if not mark or not item or not time:
+            raise DataProblem(f"history[{place}]: '{one.strip()}' is no ITEM@TIME, like A0042@2022-03-01")
+        found.append((item, moment(time)))
+    return found
+
+
+def moment(text: str) -> str | int:
+    """Seconds where it is a whole number, else the text (an ISO date)."""
+    return int(text) if text.strip().isascii() and text.strip().isdigit() else text

@@ -1,0 +1,123 @@
+"""What the verbs print: results to standard output, progress and problems to standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from tmmsrec.fit import Progress, Watch
+
+
+def console(*, stderr: bool = False) -> Any:
+    """A console on standard output or standard error as they are now."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def say(text: str = "") -> None:
+    """A line on standard output, as it is."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def problem(what: object) -> None:
+    """One clear message on standard error, in red where there is a terminal."""
+    console(stderr=True).print(f"error: {what}", style="red", markup=False, soft_wrap=True)
+
+
+def pairs(title: str, lines: Mapping[str, object]) -> None:
+    """Names and values under a title."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in lines.items():
+        table.add_row(escape(name), escape(str(value)))
+    console().print(table)
+
+
+class Screen:
+    """A Listener (``tmmsrec.study.stages``) that shows progress with rich on a terminal, and plain lines elsewhere.
+
+    Args:
+        quiet: nothing but problems.
+        epochs: where there is no terminal, a line for every epoch.
+    """
+
+    def __init__(self, *, quiet: bool = False, epochs: bool = False) -> None:
+        self.quiet, self.epochs = quiet, epochs
+        self._console = console(stderr=True)
+        self._live = self._console.is_terminal and not quiet
+        self._bar: Bar | None = None
+        self._task: Any = None
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def stage(self, text: str) -> None:
+        """A stage begins, or was found done."""
+        self._close()
+        if not self.quiet:
+            self._console.print(f"{time.monotonic() - self._began:6.1f} s  {text}", markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+        self._close()
+        if not self.quiet:
+            self._console.print(f"          {text}", markup=False, style="yellow", soft_wrap=True)
+
+    def counting(self, done: int, total: int, what: str) -> None:
+        """A stage has done so many of so many."""
+        if self._live:
+            self._show(what, done, total, f"{done:,} of {total:,}")
+            if done >= total:
+                self._close()
+
+    def training(self, name: str) -> Watch | None:
+        """What watches the training of a method."""
+        begun = time.monotonic()
+
+        def watch(now: Progress) -> None:
+            if self._live:
+                elapsed = time.monotonic() - begun
+                self._show(name, elapsed, elapsed + now.left, _line(now) + f", {_clock(now.left)} left")
+            elif self.epochs and not self.quiet and now.done == 1.0:
+                self._console.print(f"{name}: {_line(now)}", markup=False, soft_wrap=True)
+
+        return watch
+
+    def _show(self, what: str, done: float, total: float, text: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        if self._bar is None:
+            columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}")
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._task = self._bar.add_task(what, text=text)
+            self._bar.start()
+        self._bar.update(self._task, description=what, completed=done, total=max(total, 1e-9), text=text)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _line(now: Progress) -> str:
+    best = f", best {now.best:.4f}" if now.best >= 0 else ""
+    value = f", validation {now.validation:.4f}" if now.validation is not None else ""
+    return f"epoch {now.epoch + 1}, loss {now.loss:.4f}{value}{best}, {now.events_per_second:,.0f} events/s"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"

@@ -1,0 +1,120 @@
+"""``fit`` and ``evaluate``: one run, and what may be said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tmmsrec.cli import screen
+
+if TYPE_CHECKING:
+    from tmmsrec.data.dataset import Dataset
+    from tmmsrec.models.base import Model
+    from tmmsrec.study.run import Job
+
+Sets = Annotated[list[str] | None, typer.Option("--set", help="A field of the method: time.dropout=0.2, loss=CrossEntropy.")]
+Trainings = Annotated[list[str] | None, typer.Option("--training", help="A field of the training: epochs=50, optimiser.lr=0.002.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but results.")]
+Seen = Annotated[bool, typer.Option("--exclude-seen", help="Leave items that the user has met out of the ranking.")]
+
+
+def fit(
+    name: Annotated[str, typer.Argument(help="A method: see 'tmmsrec list methods'.")],
+    dataset: Annotated[Path, typer.Argument(help="A Dataset folder.")],
+    sets: Sets = None,
+    training: Trainings = None,
+    seed: Seed = 0,
+    exclude_seen: Seen = False,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept; a run that is there is not done again.")] = Path("runs"),
+    quiet: Quiet = False,
+) -> None:
+    """Train a method and test it once; the same command goes on with a run that was stopped."""
+    from tmmsrec import values
+    from tmmsrec.data import store
+    from tmmsrec.fit import Training
+    from tmmsrec.study.path import named
+    from tmmsrec.study.run import Job
+    from tmmsrec.study.run import run as do
+
+    data = store.load(dataset)
+    method = values.change_all(named(name), sets or [])
+    job = Job(method, values.change_all(Training(), training or []), seed=seed, exclude_seen=exclude_seen)
+    folder = runs / job.key(data)
+    with screen.Screen(quiet=quiet, epochs=True) as listener:
+        if (folder / "run.json").exists():
+            listener.note("this run was done before")
+        done = do(job, data, runs, watch=listener.training(name))
+    told = done.about["fit"]
+    if told["epochs"]:
+        kept = f"epoch {told['best_epoch'] + 1} of {told['epochs']} kept, validation {job.training.metric} {told['best']:.4f}"
+        screen.say(f"{name}: {kept}, {told['seconds']:,.1f} s")
+    _results(done.table["rank"].to_numpy(), done.about["items_ranked"], exclude_seen)
+    screen.say(f"run: {folder}")
+
+
+def evaluate(
+    what: Annotated[Path, typer.Argument(help="A run or a bundle.")],
+    dataset: Annotated[Path | None, typer.Argument(help="The Dataset folder; a bundle carries its own.")] = None,
+    exclude_seen: Seen = False,
+    metric: Annotated[str, typer.Option(help="Shown in the slices: HR@10, NDCG@20, ...")] = "HR@10",
+) -> None:
+    """Metrics with 95 % intervals, and slices by target, repetition, history and gap."""
+    from tmmsrec.data import store
+    from tmmsrec.data.problems import DataProblem
+    from tmmsrec.recommender import Recommender
+    from tmmsrec.study.report import slice_lines
+    from tmmsrec.study.run import Job, read_run
+    from tmmsrec.study.tables import slices_terminal
+
+    if (what / "bundle.json").exists():
+        held = Recommender.load(what)
+        data = store.load(dataset) if dataset is not None else held.dataset
+        if list(data.catalog.ids) != list(held.dataset.catalog.ids):
+            raise DataProblem(f"{dataset} has other items than the bundle {what}: its model cannot rank them")
+        screen.say("Ranks each user's last event; that it was never learned from is true only of the data the bundle was made of.")
+        table, items = _ranked(Job(held.method), held.model, data, exclude_seen)
+    else:
+        run = read_run(what)
+        table, items = run.table, int(run.about["items_ranked"])
+        if dataset is not None or exclude_seen != run.job.exclude_seen:
+            if dataset is None:
+                seen = "left out" if run.job.exclude_seen else "kept"
+                raise DataProblem(f"{what} was ranked with seen items {seen}; to rank again, name its Dataset folder too")
+            data = store.load(dataset)
+            if data.fingerprint != run.about["dataset"]["fingerprint"]:
+                raise DataProblem(f"{dataset} is not the data that {what} was trained on (another fingerprint)")
+            table, items = _ranked(run.job, run.model(data), data, exclude_seen)
+    _results(table["rank"].to_numpy(), items, exclude_seen)
+    screen.console().print(slices_terminal(slice_lines({metric: table}, metric), ""))
+
+
+def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool) -> tuple[Any, int]:
+    from tmmsrec.ranking import rank
+    from tmmsrec.study.run import per_user
+
+    parts = job.split.cut(data.interactions)
+    ranks = rank(model, parts.test, history=job.method.history, exclude_seen=exclude_seen)
+    return per_user(ranks, parts.train, parts.test, data.n_items), ranks.n_items
+
+
+def _results(ranks: object, items: int, exclude_seen: bool) -> None:
+    import numpy as np
+    from rich.table import Table
+
+    from tmmsrec import metrics
+
+    given = np.asarray(ranks)
+    table = Table(header_style="bold")
+    for head in ("metric", "mean", "95 % interval"):
+        table.add_column(head, justify="left" if head == "metric" else "right")
+    for k in (5, 10, 20):
+        for name in ("HR", "NDCG", "MRR"):
+            each = metrics.parse(f"{name}@{k}")(given)
+            lo, hi = metrics.interval(each)
+            table.add_row(f"{name}@{k}", f"{each.mean():.4f}", f"{lo:.4f} to {hi:.4f}", end_section=name == "MRR")
+    screen.console().print(table)
+    seen = "left out" if exclude_seen else "kept"
+    screen.say(f"{len(given):,} test users, all {items:,} items ranked, ties at their mean rank, seen items {seen}")

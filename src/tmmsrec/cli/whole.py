@@ -1,0 +1,128 @@
+"""``run`` and ``demo``: the whole path in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tmmsrec.cli import prepare as options
+from tmmsrec.cli import screen
+from tmmsrec.cli.train import Quiet, Seed, Sets, Trainings
+
+if TYPE_CHECKING:
+    from tmmsrec.study.path import Outcome
+    from tmmsrec.study.samples import Sample
+
+
+def run(
+    interactions: Annotated[Path, typer.Option(help=options.EVENTS)],
+    out: Annotated[Path, typer.Option(help="A folder for all results; what is there already is not done again.")],
+    items: options.Items = None,
+    images: options.Images = None,
+    name: Annotated[str | None, typer.Option(help="Name of the Dataset.")] = None,
+    format: options.Format = "auto",
+    min_events: options.MinEvents = 5,
+    ties: options.Ties = "file",
+    duplicates: options.Duplicates = "keep",
+    require: options.Require = "",
+    catalogue: options.Catalogue = "events",
+    time: options.Time = "auto",
+    text: options.Text = "tfidf",
+    image: options.Image = "descriptors",
+    template: options.Template = "plain",
+    method: Annotated[list[str] | None, typer.Option(help="Train this instead of the usual three (may be repeated).")] = None,
+    width: Annotated[int, typer.Option(help="Width d of each stream; TIE needs a multiple of 6.")] = 126,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
+    sets: Sets = None,
+    training: Trainings = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """From your files to a trained model, an honest table, a page and a bundle."""
+    from tmmsrec import values
+    from tmmsrec.study.path import TRAINED, Inputs, Recipe, whole_path
+
+    usual = Recipe()
+    trainings = [*([f"epochs={epochs}"] if epochs is not None else []), *(training or [])]
+    recipe = Recipe(
+        preparation=options.preparation(min_events, ties, duplicates, require, catalogue, time),
+        text=text,
+        image=image,
+        template=template,
+        methods=tuple(method) if method else TRAINED,
+        changes=(f"width={width}", *(sets or [])),
+        training=values.change_all(usual.training, trainings),
+        seed=seed,
+    )
+    inputs = Inputs(interactions, items, images, format, name=name)  # type: ignore[arg-type]
+    with screen.Screen(quiet=quiet) as listener:
+        outcome = whole_path(inputs, recipe, out, listener=listener)
+    told(outcome)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="A folder for all results.")] = Path("demo-out"),
+    users: Annotated[int, typer.Option(help="Customers of the shop.")] = 1500,
+    items: Annotated[int, typer.Option(help="Garments of the shop.")] = 600,
+    sets: Sets = None,
+    training: Trainings = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """The whole path on a made-up fashion shop whose best possible score is known; needs no file."""
+    from dataclasses import replace
+
+    from tmmsrec import values
+    from tmmsrec.data.shop import Shop
+    from tmmsrec.study.demo import RECIPE
+    from tmmsrec.study.demo import demo as go
+
+    changes = (*RECIPE.changes, *(sets or []))
+    recipe = replace(RECIPE, changes=changes, training=values.change_all(RECIPE.training, training or []), seed=seed)
+    with screen.Screen(quiet=quiet) as listener:
+        made = go(Shop(users, items, seed), out, recipe=recipe, listener=listener)
+    told(made.outcome)
+    better = {k: v for k, v in made.ceilings.items() if v != dict(made.outcome.report.ceiling)}
+    for knows, best in better.items():
+        screen.say(f"Best possible for one who knows {knows}: HR@10 {best['HR@10']:.4f}, NDCG@10 {best['NDCG@10']:.4f}")
+    screen.say(f"  {made.raw}    the three raw files: tmmsrec run takes yours in the same way")
+
+
+def told(outcome: Outcome) -> None:
+    """The table, its remarks, one recommendation with its reasons, and what lies where."""
+    from tmmsrec.study.tables import terminal
+    from tmmsrec.study.words import headline, remarks
+
+    report, folder = outcome.report, outcome.folder
+    screen.console().print(terminal(report))
+    for remark in (headline(report), *remarks(report)):
+        screen.say(remark)
+    if report.samples:
+        _sample(report.samples[0], report.about.name)
+    screen.say("")
+    screen.say(f"  {folder / 'report.html'}    the page; {folder / 'report.md'} is the same as Markdown")
+    ask = f"tmmsrec recommend {folder / 'bundle'} --user {outcome.dataset.users[0]} --explain"
+    screen.say(f"  {folder / 'bundle'}    {report.about.name}: {ask}")
+    screen.say(f"  {folder / 'runs'}    every run; {folder / 'data'} the Dataset")
+
+
+def _sample(sample: Sample, name: str) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    screen.say("")
+    had = "; ".join(f"{i.title or i.item} ({i.note})" for i in sample.history)
+    screen.say(f"User {sample.user} had: {had}.")
+    screen.say(f"On {sample.at} {name} recommends, with each modality's share of the score:")
+    table = Table(header_style="bold")
+    table.add_column("item", no_wrap=True)
+    table.add_column("title")
+    for part in sample.recommended[0].parts:
+        table.add_column(part.name, justify="right")
+    for item in sample.recommended:
+        cells = [escape(item.item), escape(item.title), *[f"{p.share:+.2f}" for p in item.parts]]
+        table.add_row(*cells, style="bold" if item.hit else "")
+    screen.console().print(table)
+    screen.say(f"Taken: {sample.taken.title or sample.taken.item} ({sample.taken.item}), at place {sample.rank:,.0f} of all items.")

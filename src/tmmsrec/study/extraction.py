@@ -1,0 +1,76 @@
+"""Features beside a Dataset folder, with the encoders that made them."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import get_args
+
+from tmmsrec.data import store
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.extract import Encoder, Fitted, extract_images, extract_text, load_encoder, resolve_image, resolve_text
+from tmmsrec.extract.templates import Template, text_fields
+from tmmsrec.study.samples import source_of
+from tmmsrec.study.stages import Listener
+from tmmsrec.values import ValueProblem, nearest
+
+
+def encoders(text: str, image: str, template: str, width: int) -> dict[str, Encoder | None]:
+    """Modality -> the encoder that a name stands for, None for "none"; the width goes to those that can choose it.
+
+    Raises:
+        ValueProblem: an unknown template.
+    """
+    if template not in get_args(Template):
+        raise ValueProblem(f"unknown template '{template}'{nearest(template, get_args(Template))}")
+    found: dict[str, Encoder | None] = {
+        "text": None if text == "none" else resolve_text(text, template),  # type: ignore[arg-type]
+        "image": None if image == "none" else resolve_image(image),
+    }
+    return {modality: _wide(encoder, width) for modality, encoder in found.items()}
+
+
+def _wide(encoder: Encoder | None, width: int) -> Encoder | None:
+    has = encoder is not None and "width" in {f.name for f in fields(encoder)}  # type: ignore[arg-type]
+    return replace(encoder, width=width) if has else encoder  # type: ignore[type-var]
+
+
+def why_not(modality: str, dataset: Dataset) -> str:
+    """Why a modality's features cannot be made for a dataset; "" when they can."""
+    if modality == "text":
+        try:
+            text_fields(dataset.catalog.fields)
+        except DataProblem:
+            return "the items have no text fields"
+        return ""
+    if "image" not in dataset.catalog.fields.column_names:
+        return "the items name no pictures"
+    return "" if source_of(dataset) is not None else "the pictures are not where they were when the data was prepared"
+
+
+def extract(dataset: Dataset, encoder: Encoder, cache: Path | None, listener: Listener) -> Dataset:
+    """Make one modality's features beside the Dataset folder, the fitted encoder in its ``encoders``; the Dataset with them."""
+    assert dataset.folder is not None
+    modality = encoder.modality
+    report = dataset.folder / "encoders" / f"{modality}-missing.parquet"
+    if modality == "text":
+        features, fitted = extract_text(dataset, encoder, cache=cache, progress=listener.counting, report=report)  # type: ignore[arg-type]
+    else:
+        source = source_of(dataset)
+        if source is None:
+            raise DataProblem(f"{dataset.folder}: {why_not('image', dataset)}")
+        features, fitted = extract_images(dataset, encoder, source, cache=cache, progress=listener.counting, report=report)  # type: ignore[arg-type]
+    store.save_features(dataset.folder, modality, features)
+    fitted.save(dataset.folder / "encoders" / modality)
+    missing = features.provenance.get("missing", {}).get("count", 0)
+    listener.stage(f"{modality} features: {features.width} numbers for {features.coverage:.1%} of the items, {missing:,} without")
+    return store.load(dataset.folder)
+
+
+def fitted_encoders(dataset: Dataset) -> dict[str, Fitted]:
+    """The encoders beside a Dataset folder, for the modalities that it has."""
+    if dataset.folder is None:
+        return {}
+    folders = {m: dataset.folder / "encoders" / m for m in dataset.features}
+    return {m: load_encoder(f) for m, f in folders.items() if f.is_dir()}

@@ -1,0 +1,263 @@
+"""The whole path: raw files -> Dataset -> features -> floors and trained methods -> table, page, bundle.
+
+OUT/data/         the Dataset, its features, and in data/encoders the encoders that made them
+OUT/cache/        what the encoders need not do twice
+OUT/runs/KEY/     one folder per run
+OUT/bundle/       the Recommender
+OUT/report.html, report.md
+OUT/path.json     what was made from what: a stage is done again only when its inputs have changed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tmmsrec import values, zoo
+from tmmsrec.data import store
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.prepare import Preparation, prepare_from
+from tmmsrec.fit import Training
+from tmmsrec.models.base import Method
+from tmmsrec.recommender import Recommender
+from tmmsrec.study.extraction import encoders, extract, fitted_encoders, why_not
+from tmmsrec.study.page import page
+from tmmsrec.study.report import Report
+from tmmsrec.study.run import Job, Run, run
+from tmmsrec.study.samples import samples, source_of
+from tmmsrec.study.stages import Listener, Silent, Stages, identity, key_of
+from tmmsrec.study.tables import markdown
+
+TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files a person brings.
+
+    Attributes:
+        interactions: events.
+        items: the item table.
+        images: a folder, zip or Parquet file of pictures, or "urls".
+        format: of the events.
+        columns: role -> column name, where names cannot be guessed.
+        name: of the Dataset; the events file's when left out.
+    """
+
+    interactions: Path
+    items: Path | None = None
+    images: str | None = None
+    format: Literal["auto", "table", "amazon", "recbole", "text"] = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done with them: a value.
+
+    Attributes:
+        preparation: which events are kept.
+        text, image: encoders by name; "none" leaves the modality out.
+        template: how item fields become a sentence.
+        features: width of the features of the encoders that need no download.
+        methods: trained methods by name; the floors always run.
+        changes: ``field=value`` for every trained method that has the field.
+        training: how they are trained.
+        seed: of everything random.
+    """
+
+    preparation: Preparation = Preparation()
+    text: str = "tfidf"
+    image: str = "descriptors"
+    template: str = "plain"
+    features: int = 128
+    methods: tuple[str, ...] = TRAINED
+    changes: tuple[str, ...] = ("width=126",)
+    training: Training = Training()
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        report: runs, samples, notes.
+        recommender: the subject of the report, as it lies in the bundle.
+        folder: OUT.
+    """
+
+    report: Report
+    recommender: Recommender
+    folder: Path
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data with its features."""
+        return self.report.dataset
+
+
+def whole_path(
+    inputs: Inputs, recipe: Recipe, out: Path, *, listener: Listener | None = None, ceiling: Mapping[str, float] | None = None
+) -> Outcome:
+    """From raw files to a trained Recommender, an evaluation beside its floors, and a page; taken up where it was left.
+
+    Args:
+        inputs: the files.
+        recipe: what is done with them.
+        out: the folder for all results.
+        listener: told of the progress.
+        ceiling: what the best possible scorer earns, for a made world.
+
+    Raises:
+        DataProblem: input that cannot be used.
+        ValueError: an unknown method, or a change that no method takes.
+    """
+    listener = listener or Silent()
+    methods = chosen_methods(recipe)
+    stages = Stages(out)
+    dataset, fresh = _prepared(inputs, recipe, out, stages, listener)
+    dataset, notes = _extracted(dataset, fresh, recipe, stages, listener)
+    methods, left_out = fitting(methods, dataset)
+    for note in (*notes, *left_out):
+        listener.note(note)
+    runs = _runs(methods, dataset, recipe, out / "runs", listener)
+    subject = "tmmsrec" if "tmmsrec" in runs else list(runs)[-1]
+    recommender = _bundle(subject, runs[subject], dataset, out / "bundle", stages, listener)
+    # The bundle of a counting method has counted the last events: asked about them it would know the answer.
+    shown = samples(recommender, seed=recipe.seed, source=source_of(dataset)) if recommender.model.trainable else []
+    report = Report(dataset, runs, subject, ceiling or {}, shown, (*notes, *left_out, *_of_made(recipe)))
+    store.atomic_text(out / "report.html", page(report))
+    store.atomic_text(out / "report.md", markdown(report))
+    return Outcome(report, recommender, out)
+
+
+def chosen_methods(recipe: Recipe) -> dict[str, Method]:
+    """Floors and trained methods of a recipe by name, each with those changes that it has a field for.
+
+    Raises:
+        ValueError: an unknown method (the nearest name is told), or a change that none of the trained methods can take.
+    """
+    trained = {name: named(name) for name in recipe.methods}
+    for change in recipe.changes:
+        if trained and not any(_takes(method, change) for method in trained.values()):
+            values.change_all(list(trained.values())[-1], [change])  # says what is wrong with it
+    found = {name: named(name) for name in zoo.FLOORS}
+    return found | {n: values.change_all(m, [c for c in recipe.changes if _takes(m, c)]) for n, m in trained.items()}
+
+
+def _takes(value: Any, change: str) -> bool:
+    for name in change.partition("=")[0].strip().split("."):
+        if name not in getattr(value, "__dataclass_fields__", ()):
+            return False
+        value = getattr(value, name)
+    return True
+
+
+def named(name: str) -> Method:
+    """A method of the zoo by its name; raises ValueError with the nearest name."""
+    known = zoo.methods()
+    if name not in known:
+        raise values.ValueProblem(f"unknown method '{name}'{values.nearest(name, known)}; 'tmmsrec list methods' shows all")
+    return known[name]
+
+
+def fitting(methods: Mapping[str, Method], dataset: Dataset) -> tuple[dict[str, Method], list[str]]:
+    """The methods with the modalities that the data has, and a remark for each that had to go without one."""
+    found: dict[str, Method] = {}
+    notes = []
+    for name, method in methods.items():
+        missing = [m for m in method.reads if m != "id" and m not in dataset.features]
+        if missing and "modalities" in getattr(method, "__dataclass_fields__", {}):
+            kept = tuple(m for m in method.reads if m not in missing) or ("id",)
+            method = replace(method, modalities=kept)  # type: ignore[type-var]
+            notes.append(f"{name} reads {' and '.join(kept)} only: the data has no {' and no '.join(missing)} features.")
+        found[name] = method
+    return found, notes
+
+
+def _prepared(inputs: Inputs, recipe: Recipe, out: Path, stages: Stages, listener: Listener) -> tuple[Dataset, str]:
+    folder = out / "data"
+    files = [identity(inputs.interactions), identity(inputs.items), identity(inputs.images)]
+    key = key_of(files, recipe.preparation, {"format": inputs.format, "columns": dict(inputs.columns), "name": inputs.name})
+    if stages.stands("prepare", key) and (folder / "dataset.json").exists():
+        dataset = store.load(folder)
+        listener.stage(f"data: as before, {dataset!r}")
+        return dataset, key
+    listener.stage(f"reading {inputs.interactions}")
+    dataset = prepare_from(
+        inputs.interactions,
+        inputs.items,
+        inputs.images,
+        recipe.preparation,
+        inputs.name,
+        inputs.format,
+        dict(inputs.columns) or None,
+    )
+    stages.begin("prepare")
+    dataset = store.save(dataset, folder)
+    stages.done("prepare", key)
+    listener.stage(f"data: {dataset!r}")
+    return dataset, key
+
+
+def _extracted(dataset: Dataset, prepared: str, recipe: Recipe, stages: Stages, listener: Listener) -> tuple[Dataset, list[str]]:
+    """Features for the modalities that the data has, and why there are none for the others."""
+    assert dataset.folder is not None
+    notes = []
+    for modality, encoder in encoders(recipe.text, recipe.image, recipe.template, recipe.features).items():
+        lacking = why_not(modality, dataset) if encoder is not None else "it was not wanted"
+        if encoder is None or lacking:
+            notes.append(f"No {modality} features: {lacking}.")
+            continue
+        key = key_of([prepared], encoder)
+        if stages.stands(modality, key) and modality in dataset.features:
+            listener.stage(f"{modality} features: as before")
+            continue
+        listener.stage(f"{modality} features")
+        stages.begin(modality)
+        dataset = extract(dataset, encoder, stages.folder / "cache", listener)
+        stages.done(modality, key)
+    dropped = [m for m in dataset.features if any(n.startswith(f"No {m} features") for n in notes)]
+    return _without(dataset, dropped), notes
+
+
+def _without(dataset: Dataset, modalities: list[str]) -> Dataset:
+    kept = {n: f for n, f in dataset.features.items() if n not in modalities}
+    return replace(dataset, catalog=replace(dataset.catalog, features=kept)) if modalities else dataset
+
+
+def _runs(methods: Mapping[str, Method], dataset: Dataset, recipe: Recipe, root: Path, listener: Listener) -> dict[str, Run]:
+    found = {}
+    for name, method in methods.items():
+        job = Job(method, recipe.training, seed=recipe.seed)
+        there = (root / job.key(dataset) / "run.json").exists()
+        listener.stage(f"{name}: as before" if there else f"{name}")
+        found[name] = run(job, dataset, root, watch=None if there else listener.training(name))
+    return found
+
+
+def _bundle(name: str, of: Run, dataset: Dataset, folder: Path, stages: Stages, listener: Listener) -> Recommender:
+    key = key_of([of.folder.name, dataset.name])
+    if stages.stands("bundle", key) and (folder / "bundle.json").exists():
+        return Recommender.load(folder)
+    listener.stage(f"bundle of {name}")
+    told = {k: of.about[k] for k in ("result", "test_users", "seconds", "versions", "dataset")}
+    about = {"name": name, "run": of.folder.name, "training": values.to_json(of.job.training), **told}
+    recommender = Recommender(of.job.method, of.model(dataset), dataset, about, fitted_encoders(dataset))
+    stages.begin("bundle")
+    recommender.save(folder)
+    stages.done("bundle", key)
+    return recommender
+
+
+def _of_made(recipe: Recipe) -> list[str]:
+    how = recipe.training
+    changed = f", {', '.join(recipe.changes)}" if recipe.changes else ""
+    return [
+        f"Trained with seed {recipe.seed}, batches of {how.batch} users, at most {how.epochs} epochs, "
+        f"patience {how.patience}{changed}; one seed says nothing of the luck of training."
+    ]

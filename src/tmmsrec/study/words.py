@@ -1,0 +1,108 @@
+"""The words that belong beside a table: the result in a sentence, the protocol, how much is noise, what the data is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tmmsrec import metrics, values
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.study.report import Report
+
+
+def headline(report: Report) -> str:
+    """The result in a sentence, the floors included."""
+    subject, metric = report.about, "HR@10"
+    said = (
+        f"{subject.name} puts the item that came next among its first ten for {subject.means[metric]:.1%} "
+        f"of {report.users:,} users (95 % interval {_percent(subject.intervals[metric])})"
+    )
+    floor = report.best_floor
+    if floor is None or floor.name == subject.name:
+        return said + "."
+    compared = metrics.paired_test(metrics.parse(metric)(subject.run.ranks), metrics.parse(metric)(floor.run.ranks))
+    verdict = (
+        "no clear difference"
+        if compared.interval.lo <= 0 <= compared.interval.hi
+        else ("better" if compared.difference > 0 else "worse")
+    )
+    return f"{said}; the best method that needs no training, {floor.name}, for {floor.means[metric]:.1%}: {verdict}."
+
+
+def _percent(interval: metrics.Interval) -> str:
+    return f"{interval.lo:.1%} to {interval.hi:.1%}"
+
+
+def remarks(report: Report) -> list[str]:
+    """What a reader of the table must know: the protocol, who reads what, how much is noise, and the report's own notes."""
+    return [protocol(report), noise(report), reading(report), *report.notes]
+
+
+def protocol(report: Report) -> str:
+    """How it was measured."""
+    run = report.rows[0].run
+    split = values.to_json(run.job.split)
+    if split["kind"] == "LeaveOneOut":
+        how = "Leave-one-out: each user's last event is the test target; the one before it chose the epoch"
+    else:
+        how = "Split " + ", ".join(f"{k} {v}" for k, v in split.items()) + "; the validation part chose the epoch"
+    trained = sorted({r.run.job.training.metric for r in report.rows if not r.floor})
+    how += f" (by {', '.join(trained)})" if trained else ""
+    seen = "left out of the ranking" if run.job.exclude_seen else "kept in the ranking"
+    return (
+        f"{how}. All {run.about['items_ranked']:,} items are ranked, items with equal scores at their mean rank; "
+        f"items the user has met are {seen}."
+    )
+
+
+def noise(report: Report) -> str:
+    """How large a difference has to be before it can mean something."""
+    worst = max(float(metrics.parse("HR@10")(r.run.ranks).std()) for r in report.rows) / np.sqrt(report.users)
+    return (
+        f"{report.users:,} test users: the standard error of HR@10 is up to {worst:.4f}, so two numbers less than about "
+        f"{2 * worst:.3f} apart may differ by chance alone. The paired comparison, on the same users, is sharper."
+    )
+
+
+def reading(report: Report) -> str:
+    """Which methods read the events' times, and which the moment of the request."""
+    time = [r.name for r in report.rows if r.run.job.method.reads_time]
+    now = [r.name for r in report.rows if r.run.job.method.reads_now]
+    return (
+        f"Read the times of past events: {', '.join(time) or 'none'}. Read the moment of the request: {', '.join(now) or 'none'}."
+    )
+
+
+def facts(dataset: Dataset) -> dict[str, str]:
+    """What the data is, line by line, for people."""
+    log, told = dataset.interactions, dataset.report
+    found = {k.lstrip("#"): v for k, v in dataset.table2().items()}
+    found["Events per user"] = (
+        f"{log.lengths.mean():.1f} on average, {int(np.median(log.lengths))} in the middle, {int(log.lengths.max())} at most"
+    )
+    found["From, to"] = " to ".join(
+        str(np.datetime64(int(t), "s").astype("datetime64[D]")) for t in (log.times.min(), log.times.max())
+    )
+    for name, features in sorted(dataset.features.items()):
+        made = features.provenance.get("encoder", features.provenance.get("name", ""))
+        made = made.get("kind", "") if isinstance(made, dict) else made
+        found[f"Features: {name}"] = f"{features.width} numbers, {features.coverage:.1%} of the items" + (
+            f", {made}" if made else ""
+        )
+    for name in ("time", "events", "users", "duplicates", "ties"):
+        if name in told:
+            found[name.capitalize()] = plain(told[name])
+    return found
+
+
+def plain(data: Any) -> str:
+    """A JSON-like value in one line for people."""
+    if isinstance(data, Mapping):
+        return ", ".join(f"{str(k).replace('_', ' ')} {plain(v)}" for k, v in data.items() if v not in (None, "", {}, []))
+    if isinstance(data, (list, tuple)):
+        return ", ".join(plain(v) for v in data)
+    if isinstance(data, float):
+        return f"{data:.4g}"
+    return f"{data:,}" if isinstance(data, int) and not isinstance(data, bool) else str(data)
