@@ -220,12 +220,13 @@ def test_a_loss_that_is_not_finite_is_said(data):
 
 
 def test_clipping_bf16_and_other_losses_train(data):
+    calm = replace(METHOD, entry=Entry(dropout=0.0), backbone=Attention(dropout=0.0), loss=CrossEntropy())
     for how in ({"optimiser": Adam(clip=0.5)}, {"bf16": True}):
-        losses = [r["loss"] for r in train(data, **how).history]
+        losses = [r["loss"] for r in train(data, method=calm, **how).history]
         assert np.isfinite(losses).all()
         assert losses[-1] < losses[0]
-    for loss in (CrossEntropy(), SampledSoftmax(16), SampledSoftmax(16, by="popularity")):
-        losses = [r["loss"] for r in train(data, method=replace(METHOD, loss=loss)).history]
+    for loss in (SampledSoftmax(16), SampledSoftmax(16, by="popularity")):
+        losses = [r["loss"] for r in train(data, method=replace(calm, loss=loss)).history]
         assert losses[-1] < losses[0]
 
 

@@ -25,7 +25,7 @@ from tmmsrec.data.interactions import Interactions
 DAY = 86_400
 _OPENING = int(np.datetime64("2021-01-01", "D").astype(np.int64))
 _LOOKS, _CIRCLES, _BRANDS = 4, 5, 10
-_STILL = 0.5  # share of customers whose last visit falls into the shop's last days
+_STILL = 0.6  # share of customers whose last visit falls into the shop's last days
 _AGAIN = 0.06  # share of visits at which something is bought again
 _LONG, _NEW_STYLE = 120, 0.85  # days after which a style is given up, and how often
 # Visits: share, fewest and most days since the last one.
@@ -34,25 +34,25 @@ _VISITS = ((0.55, 0, 4), (0.27, 40, 100), (0.18, 130, 270))
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Month in which a kind is bought most (None: all year), and how strongly.
+# Month in which a kind is bought most, 0.5 for the middle of January.
 _PEAK = {
-    "t-shirt": 6.5,
-    "jumper": 11.5,
-    "coat": 12.5,
-    "dress": 5.5,
-    "skirt": 4.5,
-    "trousers": 10.0,
+    "beanie": 0.5,
+    "boots": 1.5,
+    "bag": 2.5,
+    "skirt": 3.5,
+    "dress": 4.5,
+    "t-shirt": 5.5,
+    "sandals": 6.5,
     "shorts": 7.0,
-    "sandals": 7.0,
-    "boots": 12.0,
-    "bag": 3.5,
     "sun hat": 7.5,
-    "beanie": 13.0,
+    "trousers": 9.0,
+    "jumper": 10.0,
+    "coat": 11.0,
 }
 # How strongly the season counts, on a log scale: for what one comes for, and for what is added on the same visit.
-_SEASON, _SEASON_ADDED = 0.3, 3.0
+_SEASON, _SEASON_ADDED = 0.2, 5.0
 # How strongly, on a log scale, people follow the rest.
-_COLOUR, _PATTERN, _BRAND, _OUTFIT = 3.0, 1.2, 3.5, 1.0
+_COLOUR, _PATTERN, _BRAND, _OUTFIT = 3.0, 1.2, 3.5, 0.7
 _NEW, _NEW_DAYS = 1.5, 30
 
 
@@ -94,7 +94,7 @@ class Shopping:
     styles: Ints
     ranks: dict[str, Floats]
     days: ClassVar[int] = 1260
-    ends: ClassVar[int] = 14  # everybody's last visit falls into the last so many days
+    ends: ClassVar[int] = 10  # everybody's last visit falls into the last so many days
 
     @property
     def ceilings(self) -> dict[str, dict[str, float]]:
