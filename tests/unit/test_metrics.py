@@ -158,9 +158,7 @@ def test_an_interval_of_nothing_is_refused():
 
 def test_every_flip_is_counted_when_users_are_few():
     pairs = [0.4, 0.1, -0.2, 0.5, 0.3, 0.0]
-    flips = [
-        abs(sum(s * p for s, p in zip(signs, pairs, strict=True))) for signs in itertools.product([1, -1], repeat=6)
-    ]
+    flips = [abs(sum(s * p for s, p in zip(signs, pairs, strict=True))) for signs in itertools.product([1, -1], repeat=6)]
     expected = sum(f >= abs(sum(pairs)) - 1e-12 for f in flips) / len(flips)
     assert paired_test(pairs, np.zeros(6)).p == pytest.approx(expected)
 

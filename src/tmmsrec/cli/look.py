@@ -33,7 +33,9 @@ def _methods() -> None:
 
     from tmmsrec import zoo
 
-    table = Table("method", "reads", "past times", "moment of request", "source", header_style="bold")
+    table = Table(header_style="bold")
+    for head, narrowest in (("method", 20), ("reads", 13), ("past times", 10), ("moment", 6), ("source", 8)):
+        table.add_column(head, no_wrap=True, min_width=narrowest)
     for name, method in zoo.methods().items():
         yes = ["yes" if told else "" for told in (method.reads_time, method.reads_now)]
         table.add_row(name, " ".join(method.reads), *yes, method.source, end_section=name == zoo.FLOORS[-1])
@@ -60,7 +62,9 @@ def _runs(folder: Path) -> None:
     found = sorted(p.parent for p in folder.glob("*/run.json"))
     if not found:
         raise DataProblem(f"there is no finished run in {folder}")
-    table = Table("run", "method", "data", "seed", "HR@10", "NDCG@10", "seconds", header_style="bold")
+    table = Table(header_style="bold")
+    for head in ("run", "method", "data", "seed", "HR@10", "NDCG@10", "seconds"):
+        table.add_column(head, no_wrap=head not in ("method", "data"))
     for one in found:
         run = read_run(one)
         result = [f"{run.about['result'][m]:.4f}" for m in ("HR@10", "NDCG@10")]
@@ -113,7 +117,7 @@ def _run(folder: Path) -> None:
     from tmmsrec.study.words import plain
 
     run = read_run(folder)
-    about = {k: plain(v) for k, v in run.about.items() if k not in ("format", "job")}
+    about = {k.replace("_", " "): plain(v) for k, v in run.about.items() if k not in ("format", "job")}
     screen.pairs("", {"method": method_name(run.about["job"]["method"]), **about})
     screen.say(json.dumps(run.about["job"], indent=2, ensure_ascii=False))
 

@@ -13,6 +13,7 @@ of every garment given only what a log shows: no recommender can rank better on 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -52,7 +53,7 @@ _PEAK = {
 # How strongly the season counts, on a log scale: for what one comes for, and for what is added on the same visit.
 _SEASON, _SEASON_ADDED = 0.2, 5.0
 # How strongly, on a log scale, people follow the rest.
-_COLOUR, _PATTERN, _BRAND, _OUTFIT = 3.0, 1.2, 3.5, 0.7
+_COLOUR, _PATTERN, _BRAND, _OUTFIT = 3.0, 2.2, 3.5, 0.7
 _NEW, _NEW_DAYS = 1.5, 30
 
 
@@ -82,19 +83,25 @@ class Shopping:
     """What was bought, and what could have been known.
 
     Attributes:
+        garments: what there was to buy.
         log: the events; item rows from 1 in the order of the garments.
         styles: [N] the hidden style behind each event.
         ranks: who -> [U] rank of each user's last event, 0 is best, if ranked by the exact chances given what one knows:
             "style": the customer's hidden style, all that was bought, and the moment of the last event;
             "log and moment": all that was bought and when, and the moment, but not the style;
             "log": all that was bought and when.  This is the ceiling of a recommender that does not read the moment.
+        expected: who -> [U] the chance, as this one sees it, that the last event is among the ten likeliest.
+        days: how long the shop has been open.
+        ends: the last days, into which most customers' last visit falls.
     """
 
+    garments: Garments
     log: Interactions
     styles: Ints
     ranks: dict[str, Floats]
+    expected: dict[str, Floats]
     days: ClassVar[int] = 1260
-    ends: ClassVar[int] = 10  # everybody's last visit falls into the last so many days
+    ends: ClassVar[int] = 10
 
     @property
     def ceilings(self) -> dict[str, dict[str, float]]:
@@ -121,7 +128,8 @@ class _Terms:
         self.appeal: Floats = np.exp(garments.appeal)
         # An outfit: each kind calls for the next two in a circle of kinds.
         place = np.arange(len(KINDS)) * 5
-        self.outfit: Floats = _OUTFIT * np.isin((place[None, :] - place[:, None]) % len(KINDS), (1, 2))  # [last, next]
+        follows = np.isin((place[None, :] - place[:, None]) % len(KINDS), (1, 2))
+        self.outfit = np.asarray(_OUTFIT * follows, dtype=np.float64)  # [last, next]
 
     def chances(self, day: Ints, gap: Ints, last: Ints, owned: NDArray[np.bool_]) -> Floats:
         """[R, I] what does not depend on style: season and outfit, newness, and what cannot be.
@@ -144,7 +152,8 @@ class _Terms:
     def drift(self, belief: Floats, gap: Ints) -> Floats:
         """[R, S] beliefs about the style after a gap of so many days [R]."""
         changed = np.where(gap > _LONG, _NEW_STYLE, 0.0)[:, None]
-        return belief * (1 - changed) + changed / belief.shape[1]
+        drifted: Floats = belief * (1 - changed) + changed / belief.shape[1]
+        return drifted
 
     def mixture(self, base: Floats, belief: Floats, owned: NDArray[np.bool_]) -> Floats:
         """[R, I] the chance of each item under beliefs [R, S] about the style."""
@@ -208,7 +217,7 @@ def go_shopping(garments: Garments, users: int, rng: np.random.Generator) -> Sho
     belief = np.full((users, n_styles), 1.0 / n_styles)
     owned = np.zeros((users, len(garments)), dtype=np.bool_)
     bought, behind = np.full((users, steps), -1), np.full((users, steps), -1)
-    ranks: dict[str, Floats] = {}
+    known: dict[str, Floats] = {}  # who -> [U, I] chances of the last event
     for t in range(steps):
         rows = np.flatnonzero(t >= steps - length)
         before = bought[rows, t - 1] if t else np.full(len(rows), -1)
@@ -217,14 +226,14 @@ def go_shopping(garments: Garments, users: int, rng: np.random.Generator) -> Sho
         renewed = (gap > _LONG) & (rng.random(len(rows)) < _NEW_STYLE)
         style[rows] = np.where(renewed, rng.integers(0, n_styles, len(rows)), style[rows])
         if t == steps - 1:
-            ranks["log"] = _without_moment(terms, days[:, t - 1], last, belief, owned)
+            known["log"] = _without_moment(terms, days[:, t - 1], last, belief, owned)
         belief[rows] = terms.drift(belief[rows], gap)
         base = terms.chances(days[rows, t], gap, last, owned[rows])
         chances = terms.known(base, style[rows], owned[rows])
         item = _draw(chances, rng)
         if t == steps - 1:
-            ranks["style"] = chances
-            ranks["log and moment"] = terms.mixture(base, belief, owned)
+            known["style"] = chances
+            known["log and moment"] = terms.mixture(base, belief, owned)
         belief[rows] *= terms.likelihood(base, owned[rows], item)
         belief[rows] /= belief[rows].sum(axis=1, keepdims=True)
         owned[rows, item] = True
@@ -233,7 +242,9 @@ def go_shopping(garments: Garments, users: int, rng: np.random.Generator) -> Sho
     who = np.nonzero(kept)[0]
     seconds = (days + _OPENING) * DAY + np.sort(rng.integers(8 * 3600, 22 * 3600, days.shape), axis=1)
     log = Interactions.of(who, bought[kept] + 1, seconds[kept], users)
-    return Shopping(log, behind[kept], {k: _rank(v, bought[:, -1]) for k, v in sorted(ranks.items())})
+    ranks = {name: _rank(chances, bought[:, -1]) for name, chances in sorted(known.items())}
+    expected = {name: np.sort(chances, axis=1)[:, -10:].sum(axis=1) for name, chances in sorted(known.items())}
+    return Shopping(garments, log, behind[kept], ranks, expected)
 
 
 def _draw(chances: Floats, rng: np.random.Generator) -> Ints:
@@ -251,20 +262,25 @@ def _rank(chances: Floats, target: Ints) -> Floats:
 
 
 def _without_moment(terms: _Terms, day: Ints, last: Ints, belief: Floats, owned: NDArray[np.bool_]) -> Floats:
-    """[U, I] chances of the next item if only what was bought before ``day`` and on it is known: averaged over the next gap.
+    """[U, I] chances of the last event if only what was bought up to ``day`` is known: averaged over the gap that follows.
 
-    The next visit is the last one and falls into the shop's last days, which narrows the gap down.
+    The chance of a gap is that of its kind of visit, times that of a last visit on the day to which it leads.  Gaps are taken
+    in groups of neighbouring days, at the mean day of the group.
     """
+    ends = np.zeros(Shopping.days + 400)
+    ends[Shopping.days // 3 : Shopping.days] = (1 - _STILL) / (Shopping.days - Shopping.days // 3)
+    ends[Shopping.days - Shopping.ends : Shopping.days] += _STILL / Shopping.ends
+    up_to, sum_up_to = (np.concatenate([[0.0], np.cumsum(v)]) for v in (ends, ends * np.arange(len(ends))))
     total, weights = np.zeros(owned.shape), np.zeros((len(day), 1))
     for share, fewest, most in _VISITS:
-        points = np.unique(np.linspace(fewest, most, 7).round().astype(np.int64))
-        for gap in points:
-            there = day + gap
-            lately = (there >= Shopping.days - Shopping.ends) * (_STILL / Shopping.ends)
-            density = lately + (there >= Shopping.days // 3) * (1 - _STILL) / (Shopping.days - Shopping.days // 3)
-            possible = (density * (there < Shopping.days))[:, None] * (share / len(points))
-            base = terms.chances(there, np.full(len(day), gap), last, owned)
-            total += possible * terms.mixture(base, terms.drift(belief, np.full(len(day), gap)), owned)
+        edges = np.unique(np.linspace(fewest, most + 1, 13).round().astype(np.int64))
+        for start, stop in itertools.pairwise(edges):
+            weight = up_to[day + stop] - up_to[day + start]
+            mean = (sum_up_to[day + stop] - sum_up_to[day + start]) / np.maximum(weight, 1e-300)
+            there = np.clip(mean.round().astype(np.int64), day + start, day + stop - 1)
+            possible = weight[:, None] * share / (most + 1 - fewest)
+            base = terms.chances(there, there - day, last, owned)
+            total += possible * terms.mixture(base, terms.drift(belief, there - day), owned)
             weights += possible
-    mean: Floats = total / np.maximum(weights, 1e-300)
-    return mean
+    average: Floats = total / np.maximum(weights, 1e-300)
+    return average

@@ -20,7 +20,8 @@ from tmmsrec.study.samples import Part, Sample, Shown
 from tmmsrec.study.tables import ceiling, compared, seconds
 from tmmsrec.study.words import facts, headline, plain, remarks
 
-_GAPS = (("same day", 1), ("1-3", 4), ("4-7", 8), ("8-14", 15), ("15-30", 31), ("31-60", 61), ("61-100", 101), ("101-365", 366))
+_GAPS = (("0", 1), ("1-3", 4), ("4-7", 8), ("8-14", 15), ("15-30", 31), ("31-60", 61), ("61-100", 101), ("101-365", 366))
+FEWEST = 20  # users behind a dot
 _MEANING = "HR@10 is the share of users whose next item is among the first ten; NDCG@10 also says how near the top it is."
 
 
@@ -161,14 +162,17 @@ def _slices(report: Report, colours: dict[str, str]) -> str:
     shown = [report.about.name, *[n for n in trained if n != report.about.name][-2:]]
     if report.best_floor is not None and report.best_floor.name not in shown:
         shown.append(report.best_floor.name)
-    halves = _halved([(by, list(each)) for by, each in groupby(lines, key=lambda x: x.by)])
+    # A dot for a handful of users would only stretch the axis; the table below has them all.
+    enough = [x for x in lines if x.users >= FEWEST] or lines
+    halves = _halved([(by, list(each)) for by, each in groupby(enough, key=lambda x: x.by)])
     drawn = [_figure(plots.dots([(by, _dots(each, shown, colours)) for by, each in half], "HR@10")) for half in halves if half]
     body = [_row(escape(f"{x.by}: {x.label}"), [f"{x.users:,}", *[f"{s.mean:.3f}" for s in x.methods.values()]]) for x in lines]
     legend = "".join(f'<span><i style="background:{colours[n]}"></i>{escape(n)}</span>' for n in shown)
     return _section(
         "For whom it works",
         f'<div class="legend">{legend}</div><div class="figures">{"".join(drawn)}</div>',
-        "<details><summary>All methods, HR@10 by group</summary>"
+        f'<p class="note">Groups of at least {FEWEST} users, 95 % intervals.</p>',
+        "<details><summary>All methods and groups, HR@10</summary>"
         + _table(["users grouped by", "users", *[r.name for r in report.rows]], body)
         + "</details>",
     )

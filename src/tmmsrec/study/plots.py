@@ -114,7 +114,7 @@ def columns(given: Mapping[str, float], x_axis: str, y_axis: str, colour: str = 
         at, tall = left + step * n, base - y(value)
         parts += [
             f'<rect x="{at + 3:.1f}" y="{y(value):.1f}" width="{step - 6:.1f}" height="{tall:.1f}" rx="2" fill="{colour}"/>',
-            f'<text x="{at + step / 2:.1f}" y="{base + 16}" text-anchor="middle" class="small">{escape(name)}</text>',
+            f'<text x="{at + step / 2:.1f}" y="{base + 16}" text-anchor="middle" class="tiny">{escape(name)}</text>',
             f'<text x="{at + step / 2:.1f}" y="{y(value) - 4:.1f}" text-anchor="middle" class="small">{value:.0%}</text>',
         ]
     parts.append(_label((left + right) / 2, base + 42, x_axis))

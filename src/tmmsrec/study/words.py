@@ -19,16 +19,20 @@ def headline(report: Report) -> str:
         f"{subject.name} puts the item that came next among its first ten for {subject.means[metric]:.1%} "
         f"of {report.users:,} users (95 % interval {_percent(subject.intervals[metric])})"
     )
+    best = max(report.rows, key=lambda r: r.means[metric])
+    higher = (
+        f" The highest of all is {best.name} with {best.means[metric]:.1%}." if best.means[metric] > subject.means[metric] else ""
+    )
     floor = report.best_floor
     if floor is None or floor.name == subject.name:
-        return said + "."
+        return f"{said}.{higher}"
     compared = metrics.paired_test(metrics.parse(metric)(subject.run.ranks), metrics.parse(metric)(floor.run.ranks))
     verdict = (
         "no clear difference"
         if compared.interval.lo <= 0 <= compared.interval.hi
         else ("better" if compared.difference > 0 else "worse")
     )
-    return f"{said}; the best method that needs no training, {floor.name}, for {floor.means[metric]:.1%}: {verdict}."
+    return f"{said}; the best method that needs no training, {floor.name}, for {floor.means[metric]:.1%}: {verdict}.{higher}"
 
 
 def _percent(interval: metrics.Interval) -> str:
@@ -91,9 +95,15 @@ def facts(dataset: Dataset) -> dict[str, str]:
         found[f"Features: {name}"] = f"{features.width} numbers, {features.coverage:.1%} of the items" + (
             f", {made}" if made else ""
         )
-    for name in ("time", "events", "users", "duplicates", "ties"):
+    for title, name in (
+        ("Time", "time"),
+        ("Events read", "events"),
+        ("Users read", "users"),
+        ("Duplicates", "duplicates"),
+        ("Ties", "ties"),
+    ):
         if name in told:
-            found[name.capitalize()] = plain(told[name])
+            found[title] = plain(told[name])
     return found
 
 
