@@ -26,7 +26,10 @@ def run(quick: bool = False) -> list[Row]:
     own = min(spent(lambda: rank(model, part, history=method.history)) for _ in range(2))
     wide = model.items().shape[1]
     product = 2.0 * len(part) * ITEMS * wide / median([peak() for _ in range(5)])
-    note = f"{len(part):,} users, {ITEMS:,} items, D={wide}; best {min(took):.2f} s, {own:.1f} processor seconds; the product alone {product:.2f} s"
+    note = (
+        f"{len(part):,} users, {ITEMS:,} items, D={wide}; best {min(took):.2f} s, "
+        f"{own:.1f} processor seconds; the product alone {product:.2f} s"
+    )
     return [
         Row(
             "ranking, median",

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.conftest import all_methods, small
 
+from tests.conftest import all_methods, small
 from tmmsrec import values
 from tmmsrec.checkpoint import read_tensors, write_tensors
 from tmmsrec.data.batch import Batch, Sampler, history_batch, ranking_batches, training_batches

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.conftest import random_features
 
+from tests.conftest import random_features
 from tmmsrec import zoo
 from tmmsrec.data.batch import Sampler, history_batch, training_batches
 from tmmsrec.data.dataset import Dataset

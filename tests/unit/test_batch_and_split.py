@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from tests.conftest import DAY, small
 
+from tests.conftest import DAY, small
 from tmmsrec.data.batch import Negatives, Sampler, ranking_batches, training_batches
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.conftest import small
 
+from tests.conftest import small
 from tmmsrec import zoo
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.data.catalog import Features

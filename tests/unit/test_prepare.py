@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import real_data
 
+from tests.conftest import real_data
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.items import numbered

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import small
 
+from tests.conftest import small
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.metrics import HR
 from tmmsrec.models.base import Model

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 import torch
+
 from tests.conftest import DAY
 from tests.shopkeeping import START, TMMSREC, events, held, items, learned, shopkeeper
-
 from tmmsrec import zoo
 from tmmsrec.data.batch import history_batch
 from tmmsrec.data.dataset import Dataset

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.conftest import small
-from tests.shopkeeping import TMMSREC, learned, picture, shopkeeper
 
 import tmmsrec.recommender.bundle as bundle_module
+from tests.conftest import small
+from tests.shopkeeping import TMMSREC, learned, picture, shopkeeper
 from tmmsrec.data.problems import DataProblem, NewerFormat
 from tmmsrec.recommender import Recommender
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from tests.conftest import DAY
 from tests.shopkeeping import START, held, items, learned, picture, shopkeeper
-
 from tmmsrec.data.problems import DataProblem, UnknownId
 from tmmsrec.extract import TfidfText
 from tmmsrec.recommender import Recommender

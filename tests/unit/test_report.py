@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from rich.console import Console
-from tests.conftest import shrunk, small
 
+from tests.conftest import shrunk, small
 from tmmsrec import zoo
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.conftest import real_data
 
+from tests.conftest import real_data
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import files
 from tmmsrec.data.sources.amazon import AmazonMeta, AmazonReviews

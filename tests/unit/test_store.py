@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.conftest import random_features, small
 
+from tests.conftest import random_features, small
 from tmmsrec.data.catalog import Catalog, Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
