@@ -249,3 +249,27 @@ def test_a_missing_picture_is_masked_not_a_zero_picture():
     with_gap = model.users(history_batch(users, np.array([[4, 7, 8]]), times, at))
     without = model.users(history_batch(users, np.array([[4, 8]]), times[:, :2], at))
     torch.testing.assert_close(with_gap, without, atol=1e-6, rtol=1e-5)
+
+
+def test_a_history_without_pictures_gets_no_score_from_pictures_and_no_wild_gradient():
+    """A stream that has met nothing yet is silent; layer norms of zero rows would multiply its gradients by 1e4 each."""
+    from tmmsrec import zoo
+    from tmmsrec.models.sequential import Entry
+    from tmmsrec.nn.backbones.attention import Attention
+
+    data = small(missing=(1, 2, 3, 4, 5, 6, 7, 8))
+    method = replace(zoo.TMMSREC, width=12, entry=Entry(dropout=0.0), backbone=Attention(dropout=0.0))
+    model = built(method, data)
+    items, times = np.array([[3, 7, 0], [3, 7, 20]]), np.array([[1, 2, 0], [1, 2, 3]]) * 86400 * 400
+    batch = history_batch(np.array([0, 1]), items, times, np.array([2_000_000_000] * 2))
+    image = model.shares()["image"]
+    users = model.users(batch)
+    assert not users[0, image].any()
+    assert users[1, image].any()
+    states = model.states(batch)
+    assert not states[:, :2, image].any()
+    torch.testing.assert_close(states[torch.arange(2), batch.last], users, atol=1e-5, rtol=1e-5)
+    part = LeaveOneOut().cut(data.interactions).train
+    sampler = Sampler(part, data.n_items, method.negatives)
+    model.loss(next(iter(training_batches(part, size=40, length=20, sampler=sampler, seed=(0,))))).backward()
+    assert max(float(p.grad.abs().max()) for p in model.parameters()) < 1e3

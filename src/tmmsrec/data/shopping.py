@@ -20,12 +20,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tmmsrec.data.drawing import KINDS
+from tmmsrec.data.drawing import KINDS, PATTERNS
 from tmmsrec.data.interactions import Interactions
 
 DAY = 86_400
 _OPENING = int(np.datetime64("2021-01-01", "D").astype(np.int64))
-_LOOKS, _CIRCLES, _BRANDS = 4, 5, 10
+_LOOKS, _CIRCLES, _BRANDS = 8, 10, 10
 _STILL = 0.6  # share of customers whose last visit falls into the shop's last days
 _AGAIN = 0.06  # share of visits at which something is bought again
 _LONG, _NEW_STYLE = 120, 0.85  # days after which a style is given up, and how often
@@ -53,7 +53,7 @@ _PEAK = {
 # How strongly the season counts, on a log scale: for what one comes for, and for what is added on the same visit.
 _SEASON, _SEASON_ADDED = 0.2, 5.0
 # How strongly, on a log scale, people follow the rest.
-_COLOUR, _PATTERN, _BRAND, _OUTFIT = 3.0, 2.2, 3.5, 0.7
+_COLOUR, _PATTERN, _BRAND, _OUTFIT = 3.8, 1.0, 4.0, 0.7
 _NEW, _NEW_DAYS = 1.5, 30
 
 
@@ -119,7 +119,7 @@ class _Terms:
         style = np.arange(_LOOKS * _CIRCLES)
         look, circle = style[:, None] // _CIRCLES, style[:, None] % _CIRCLES
         colour = garments.colour % _LOOKS == look
-        pattern = (garments.pattern == look) | (garments.pattern == look + 1)
+        pattern = np.isin((garments.pattern - look) % len(PATTERNS), (0, 2))
         brand = garments.brand * _CIRCLES // _BRANDS == circle
         self.liking: Floats = np.exp(_COLOUR * colour + _PATTERN * pattern + _BRAND * brand)  # [S, I]
         self.peak = np.array([_PEAK[kind] for kind in KINDS])

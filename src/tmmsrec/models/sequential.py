@@ -134,7 +134,15 @@ class SequentialModel(VectorModel):
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, D] the vectors after every step, streams side by side."""
-        return torch.cat([self._backbone(at)(x, held) for at, (x, held) in enumerate(self._streams(batch))], dim=-1)
+        return torch.cat([self._encoded(at, x, held) for at, (x, held) in enumerate(self._streams(batch))], dim=-1)
+
+    def _encoded(self, stream: int, x: Tensor, held: Tensor | None) -> Tensor:
+        """[B, L, d] of one stream; zero, so without a score, until its modality has been met.
+
+        A row of zeros also has no direction for a layer norm to keep: its gradient would be multiplied by 1/sqrt(eps) in each.
+        """
+        encoded: Tensor = self._backbone(stream)(x, held)
+        return encoded if held is None else encoded * (held.cumsum(1) > 0)[..., None]
 
     def _streams(self, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
         """What each backbone reads: [B, L, d], and which steps hold something [B, L] where not all do."""
@@ -165,8 +173,11 @@ class SequentialModel(VectorModel):
 
     def users(self, batch: Batch) -> Tensor:
         """[B, D] the states after the newest events."""
-        last = batch.last
-        return torch.cat([newest(self._backbone(at), x, held, last) for at, (x, held) in enumerate(self._streams(batch))], dim=-1)
+        vectors = []
+        for at, (x, held) in enumerate(self._streams(batch)):
+            vector = newest(self._backbone(at), x, held, batch.last)
+            vectors.append(vector if held is None else vector * held.any(1)[:, None])
+        return torch.cat(vectors, dim=-1)
 
     def items(self, rows: Tensor | None = None) -> Tensor:
         """Time-free item vectors [..., D]: time is never added to candidates."""
