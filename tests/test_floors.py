@@ -13,7 +13,7 @@ FLOORS = {
     "models": 2, "extract": 2,
     "zoo": 3, "ranking": 3, "checkpoint": 3,
     "fit": 4,
-    "recommender": 5, "bundle": 5,
+    "recommender": 5,
     "study": 6,
     "cli": 7, "serve": 7, "__main__": 7,
 }  # fmt: skip
