@@ -19,10 +19,11 @@ from bench.worlds import shop
 from tmmsrec.data.batch import Batch, Sampler, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import LeaveOneOut, Parts
-from tmmsrec.fit import Training, _Loop
+from tmmsrec.fit import _Loop
 from tmmsrec.models.base import Model
 from tmmsrec.models.sequential import Sequential, SequentialModel
 from tmmsrec.nn.time import TIE, Nothing
+from tmmsrec.training import Training
 
 LENGTH = 50
 USERS, ITEMS, MEAN = 5230, 5196, 8.4  # the paper's Luxury

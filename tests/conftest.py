@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -35,7 +36,9 @@ def small(users: int = 40, items: int = 30, seed: int = 0, missing: tuple[int, .
     owner = np.repeat(np.arange(users), lengths)
     log = Interactions.of(owner, rng.integers(1, items + 1, len(owner)), rng.integers(10_000, 18_000, len(owner)) * DAY)
     features = {"text": random_features(items, 12, 1), "image": random_features(items, 5, 2, missing)}
-    return Dataset.in_memory("small", log, items, features)
+    words = np.array(["red", "blue", "green", "long", "short", "wool", "silk", "linen", "coat", "shirt"])
+    titles = [" ".join(words[rng.permutation(len(words))[:3]]) for _ in range(items)]
+    return Dataset.in_memory("small", log, items, features, pa.table({"title": titles}))
 
 
 @pytest.fixture

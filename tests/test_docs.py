@@ -12,9 +12,10 @@ import torch
 from tests.conftest import small
 from tmmsrec import values, zoo
 from tmmsrec.data.split import LeaveOneOut
-from tmmsrec.fit import Training, fit
+from tmmsrec.fit import fit
 from tmmsrec.models.base import Method
 from tmmsrec.nn import backbones
+from tmmsrec.training import Training
 
 ROOT = Path(__file__).parents[1]
 

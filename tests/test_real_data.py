@@ -11,9 +11,10 @@ from tests.conftest import real_data
 from tmmsrec import zoo
 from tmmsrec.data.prepare import Preparation, prepare_from
 from tmmsrec.data.split import LeaveOneOut
-from tmmsrec.fit import Adam, Training, fit
+from tmmsrec.fit import fit
 from tmmsrec.metrics import HR, NDCG
 from tmmsrec.ranking import rank
+from tmmsrec.training import Adam, Training
 
 
 @pytest.fixture(scope="module")

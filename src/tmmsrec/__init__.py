@@ -17,7 +17,6 @@ _ROOMS = {
     "data.split": ("ByTime", "LeaveOneOut"),
     "data.store": ("load", "save"),
     "extract": ("extract_images", "extract_text", "resolve_image", "resolve_text"),
-    "fit": ("Adam", "Training"),
     "metrics": ("HR", "MRR", "NDCG"),
     "models.sequential": ("Entry", "Sequential"),
     "nn.backbones.attention": ("Attention",),
@@ -27,6 +26,7 @@ _ROOMS = {
     "ranking": ("rank",),
     "recommender": ("Recommender",),
     "study.run": ("Job", "run"),
+    "training": ("Adam", "Training"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from tmmsrec.data.split import ByTime, LeaveOneOut
     from tmmsrec.data.store import load, save
     from tmmsrec.extract import extract_images, extract_text, resolve_image, resolve_text
-    from tmmsrec.fit import Adam, Training
     from tmmsrec.metrics import HR, MRR, NDCG
     from tmmsrec.models.sequential import Entry, Sequential
     from tmmsrec.nn.backbones.attention import Attention
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from tmmsrec.ranking import rank
     from tmmsrec.recommender import Recommender
     from tmmsrec.study.run import Job, run
+    from tmmsrec.training import Adam, Training
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,61 +19,12 @@ from torch import Tensor
 
 from tmmsrec import metrics, values
 from tmmsrec.checkpoint import Checkpoint, Saver
-from tmmsrec.data.batch import Batch, Sampler, training_batches
+from tmmsrec.data.batch import Batch, Per, Rows, Sampler, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, Model
 from tmmsrec.ranking import rank
-
-
-@dataclass(frozen=True)
-class Adam:
-    """The optimiser (section 3.4): Adam with a rate that decays exponentially, ``lr * decay^epoch``.
-
-    Attributes:
-        lr: rate of the first epoch.
-        betas: decay rates of the moments.
-        decay: factor per epoch; 1 keeps the rate.
-        clip: largest norm of the gradient, None for no clipping.
-        weight_decay: L2 penalty.
-    """
-
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.98)
-    decay: float = 0.9
-    clip: float | None = None
-    weight_decay: float = 0.0
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a method is trained: a value.
-
-    Attributes:
-        epochs: most passes over the users.
-        batch: users per step.
-        optimiser: Adam and its schedule.
-        metric: what is watched on the validation part; the weights that did best are kept.
-        patience: epochs without a better value before stopping.
-        every: epochs between two validations.
-        bf16: autocast to bfloat16 (TIE stays in float32).
-        compile: torch.compile the loss.
-    """
-
-    epochs: int = 200
-    batch: int = 128
-    optimiser: Adam = Adam()
-    metric: str = "NDCG@10"
-    patience: int = 20
-    every: int = 1
-    bf16: bool = False
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        metrics.parse(self.metric)
-        for name in ("epochs", "batch", "patience", "every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Training.{name} must be at least 1, got {getattr(self, name)}")
+from tmmsrec.training import Training
 
 
 @dataclass(frozen=True)
@@ -109,6 +60,7 @@ class Fitted:
         best_epoch: 0-based, -1 for a model that needed no training.
         history: one record per epoch: epoch, loss, lr, validation, seconds, events.
         seconds: spent training and validating, over all starts.
+        refit: whether the weights were then learned anew on training and validation events together.
     """
 
     model: Model
@@ -116,6 +68,7 @@ class Fitted:
     best_epoch: int
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    refit: bool = False
 
 
 Watch = Callable[[Progress], None]
@@ -151,36 +104,99 @@ def fit(
     """
     if (train.name, valid.name) != ("train", "valid"):
         raise ValueError(f"fit takes a train and a valid part, got '{train.name}' and '{valid.name}'")
+    watch = watch or (lambda _: None)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        model = method.build(dataset).to(_device())
-        model.observe(train)
-        if not model.trainable:
-            return Fitted(model.eval(), float("nan"), -1)
-        job = values.key(method, training, [dataset.fingerprint, seed, int(train.stop.sum()), int(valid.stop.sum())])
-        saver = Saver(folder, job) if folder is not None else None
-        sampler = Sampler(train, dataset.n_items, method.negatives)
-        return _Loop(method, model, sampler, train, valid, training, seed).run(saver, watch or (lambda _: None))
+        chosen = _fit(method, dataset, train, valid, training, seed, folder, watch)
+        if not training.refit or chosen.best_epoch < 0:
+            return chosen
+        as_long = replace(training, epochs=chosen.best_epoch + 1)
+        again = _fit(method, dataset, _grown(train, valid), None, as_long, seed, folder and folder / "refit", watch)
+    return replace(chosen, model=again.model, refit=True, seconds=chosen.seconds + again.seconds)
+
+
+def _fit(
+    method: Method,
+    dataset: Dataset,
+    train: Part,
+    valid: Part | None,
+    training: Training,
+    seed: int,
+    folder: Path | None,
+    watch: Watch,
+) -> Fitted:
+    """Pretraining, where the method asks for it, and training; without a validation part, all epochs."""
+    torch.manual_seed(seed)
+    model = method.build(dataset).to(_device())
+    model.prepare(train)
+    model.observe(train)
+    if not model.trainable:
+        return Fitted(model.eval(), float("nan"), -1)
+    stops = [int(part.stop.sum()) for part in (train, valid) if part is not None]
+    job = values.key(method, training, [dataset.fingerprint, seed, *stops])
+    sampler, before, seconds = Sampler(train, dataset.n_items, method.negatives), method.pretraining, 0.0
+    if before is not None:
+        lesson = Lesson(model.pretraining_loss, train, before.per, method.history, sampler)
+        # All of it at one rate: a rate that decays by a tenth an epoch would stand still long before the end.
+        how = replace(training, epochs=before.epochs, optimiser=replace(training.optimiser, decay=1.0))
+        saver = Saver(folder / "pretraining", job) if folder is not None else None
+        seconds = _Loop(model, lesson, None, how, seed).run(saver, watch).seconds
+    lesson = Lesson(model.loss, train, method.per, method.history, sampler)
+    saver = Saver(folder, job) if folder is not None else None
+    fitted = _Loop(model, lesson, valid, training, seed).run(saver, watch)
+    return replace(fitted, seconds=fitted.seconds + seconds)
+
+
+def _grown(train: Part, valid: Part) -> Part:
+    """The training part with the validation targets in it."""
+    stop = train.stop.copy()
+    stop[valid.users] = valid.stop[valid.users] + 1
+    return Part("train", train.interactions, stop, np.flatnonzero(stop >= 2))
 
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What is learned: a loss, and the rows it is taken over.
+
+    Attributes:
+        loss: of a batch.
+        part: a training part.
+        per: what a row is.
+        length: most events read per row.
+        sampler: of the negatives.
+    """
+
+    loss: Callable[[Batch], Tensor]
+    part: Part
+    per: Per
+    length: int
+    sampler: Sampler
+
+    def __len__(self) -> int:
+        return len(Rows.of(self.part, self.length, self.per))
+
+    def batches(self, size: int, seed: tuple[int, ...], skip: int) -> Iterator[Batch]:
+        """One pass."""
+        return training_batches(
+            self.part, size=size, length=self.length, sampler=self.sampler, seed=seed, skip=skip, per=self.per
+        )
+
+
 class _Loop:
     """One training: the state that a checkpoint holds, and what moves it."""
 
-    def __init__(
-        self, method: Method, model: Model, sampler: Sampler, train: Part, valid: Part, training: Training, seed: int
-    ) -> None:
-        self.method, self.model, self.sampler, self.training, self.seed = method, model, sampler, training, seed
-        self.train, self.valid = train, valid
+    def __init__(self, model: Model, lesson: Lesson, valid: Part | None, training: Training, seed: int) -> None:
+        self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
         self.metric = metrics.parse(training.metric)
+        self.steps = -(-len(lesson) // training.batch)
         how = training.optimiser
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.parameters, lr=how.lr, betas=how.betas, weight_decay=how.weight_decay, fused=True)
         self.state = Checkpoint(best_weights=_copy(model))
-        self._loss = torch.compile(model.loss, dynamic=True) if training.compile else model.loss
+        self._loss = torch.compile(lesson.loss, dynamic=True) if training.compile else lesson.loss
 
     def run(self, saver: Saver | None, watch: Watch) -> Fitted:
         """Epochs until patience or epochs run out."""
@@ -213,25 +229,16 @@ class _Loop:
         self.model.begin_epoch(_number(self.seed, state.epoch))
         for group in self.optimiser.param_groups:
             group["lr"] = how.optimiser.lr * how.optimiser.decay**state.epoch
-        total = -(-len(self.train) // how.batch)
-        batches = training_batches(
-            self.train,
-            size=how.batch,
-            length=self.method.history,
-            sampler=self.sampler,
-            seed=(self.seed, state.epoch),
-            skip=state.step,
-        )
         told = time.perf_counter()
-        for batch in batches:
+        for batch in self.lesson.batches(how.batch, (self.seed, state.epoch), state.step):
             torch.manual_seed(_number(self.seed, state.epoch, state.step))
             loss, events = self._step(batch)
             state.loss_sum = state.loss_sum + loss * events
             state.events += events
             state.step += 1
-            if time.perf_counter() - told > 0.5:
+            if time.perf_counter() - told > 0.5 and state.step < self.steps:
                 told = time.perf_counter()
-                yield state.step / total, state.events, self._mean_loss()
+                yield state.step / self.steps, state.events, self._mean_loss()
 
     def _step(self, batch: Batch) -> tuple[Tensor, int]:
         events = int((batch.targets != 0).sum())
@@ -244,6 +251,7 @@ class _Loop:
         if self.training.optimiser.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.training.optimiser.clip)
         self.optimiser.step()
+        self.model.after_step()
         return loss.detach().double().cpu(), events
 
     def _mean_loss(self) -> float:
@@ -258,9 +266,12 @@ class _Loop:
     def _finish_epoch(self, begun: float) -> None:
         """Validate, remember the best, and step on to the next epoch."""
         state, how = self.state, self.training
-        loss, value = self._mean_loss(), None
-        if (state.epoch + 1) % how.every == 0 or state.epoch + 1 == how.epochs:
-            value = float(self.metric(rank(self.model, self.valid, history=self.method.history).ranks).mean())
+        loss, value, last = self._mean_loss(), None, state.epoch + 1 == how.epochs
+        if self.valid is None:
+            if last:
+                state.best_epoch, state.best_weights = state.epoch, _copy(self.model)
+        elif (state.epoch + 1) % how.every == 0 or last:
+            value = float(self.metric(rank(self.model, self.valid, history=self.lesson.length).ranks).mean())
             if value > state.best:
                 state.best, state.best_epoch, state.best_weights = value, state.epoch, _copy(self.model)
         state.history.append(
@@ -282,13 +293,15 @@ class _Loop:
 
     @property
     def _out_of_patience(self) -> bool:
-        return self.state.epoch - 1 - self.state.best_epoch >= self.training.patience
+        return self.valid is not None and self.state.epoch - 1 - self.state.best_epoch >= self.training.patience
 
     def _progress(self, done: float, events: int, loss: float, validation: float | None, begun: float) -> Progress:
         state, elapsed = self.state, time.perf_counter() - begun
-        current = state.epoch - (1 if done == 1.0 and validation is not None else 0)
+        current = len(state.history) - (1 if done == 1.0 else 0)
         per_epoch = state.history[-1]["seconds"] if state.history else elapsed / max(done, 1e-3)
-        until = min(self.training.epochs, max(state.best_epoch, 0) + self.training.patience + 1)
+        until = self.training.epochs
+        if self.valid is not None:
+            until = min(until, max(state.best_epoch, 0) + self.training.patience + 1)
         return Progress(
             current,
             done,
@@ -312,4 +325,10 @@ def _copy(model: Model) -> dict[str, Tensor]:
 def describe(fitted: Fitted) -> dict[str, Any]:
     """How a training went, for JSON."""
     best = None if np.isnan(fitted.best) else fitted.best  # NaN is no JSON
-    return {"best": best, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history), "seconds": fitted.seconds}
+    return {
+        "best": best,
+        "best_epoch": fitted.best_epoch,
+        "epochs": len(fitted.history),
+        "seconds": fitted.seconds,
+        "refit": fitted.refit,
+    }

@@ -16,9 +16,10 @@ from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.split import LeaveOneOut
-from tmmsrec.fit import Adam, Training, fit
+from tmmsrec.fit import fit
 from tmmsrec.models.base import Method, VectorModel
 from tmmsrec.ranking import rank
+from tmmsrec.training import Adam, Training
 
 every_method = pytest.mark.parametrize("method", all_methods())
 TRAINING = Training(epochs=3, batch=16, optimiser=Adam(lr=3e-3))
@@ -32,8 +33,13 @@ def parts(dataset):
 def built(method: Method, dataset: Dataset, seed: int = 0):
     torch.manual_seed(seed)
     model = method.build(dataset).eval()
+    model.prepare(LeaveOneOut().cut(dataset.interactions).train)
     model.observe(LeaveOneOut().cut(dataset.interactions).test)
     return model
+
+
+def epoch(method: Method, part, sampler: Sampler, size: int, seed: tuple[int, ...], per=None) -> list[Batch]:
+    return list(training_batches(part, size=size, length=method.history, sampler=sampler, seed=seed, per=per or method.per))
 
 
 def first_batch(method: Method, part) -> Batch:
@@ -84,6 +90,7 @@ def test_one_example_alone_equals_the_same_in_a_batch(method, dataset, parts):
 def test_training_gives_a_finite_falling_loss_and_reaches_every_parameter(method, dataset, parts):
     torch.manual_seed(0)
     model = method.build(dataset)
+    model.prepare(parts.train)
     if not model.trainable:
         pytest.skip("a counting model has nothing to train")
     sampler = Sampler(parts.train, dataset.n_items, method.negatives)
@@ -93,21 +100,27 @@ def test_training_gives_a_finite_falling_loss_and_reaches_every_parameter(method
     @torch.no_grad()
     def loss_without_dropout() -> float:
         model.eval()
-        same = training_batches(parts.train, size=100, length=method.history, sampler=sampler, seed=(9,))
-        mean = float(np.mean([float(model.loss(batch)) for batch in same]))
+        torch.manual_seed(9)
+        mean = float(np.mean([float(model.loss(batch)) for batch in epoch(method, parts.train, sampler, 100, (9,))]))
         model.train()
         return mean
 
-    before = loss_without_dropout()
-    for epoch in range(15):
-        for batch in training_batches(parts.train, size=16, length=method.history, sampler=sampler, seed=(0, epoch)):
+    def learn(loss_of, batches):
+        for batch in batches:
             optimiser.zero_grad()
-            loss = model.loss(batch)
-            loss.backward()
+            loss_of(batch).backward()
             optimiser.step()
+            model.after_step()
             for name, parameter in model.named_parameters():
-                assert parameter.grad is not None, f"no gradient for {name}"
-                touched[name] |= parameter.grad.ne(0).any()
+                if parameter.grad is not None:
+                    touched[name] |= parameter.grad.ne(0).any()
+
+    if method.pretraining is not None:
+        learn(model.pretraining_loss, epoch(method, parts.train, sampler, 16, (8,), method.pretraining.per))
+    before = loss_without_dropout()
+    for number in range(15):
+        model.begin_epoch(number)
+        learn(model.loss, epoch(method, parts.train, sampler, 16, (0, number)))
     after = loss_without_dropout()
     assert np.isfinite([before, after]).all()
     assert after < before
@@ -188,39 +201,60 @@ def test_says_truly_whether_it_reads_time(method, dataset, parts):
 
 @every_method
 def test_says_truly_which_modalities_it_reads(method, dataset, parts):
-    bare = replace(dataset, catalog=replace(dataset.catalog, features={}))
+    bare = Dataset.in_memory("bare", dataset.interactions, dataset.n_items)
     reads = set(method.reads) - {"id"}
     if reads:
-        with pytest.raises(ValueError, match="tmmsrec extract"):
+        with pytest.raises(ValueError, match=r"tmmsrec (extract|prepare)"):
             method.build(bare)
     else:
         method.build(bare)
 
 
 @every_method
-def test_relabelling_items_permutes_the_scores(method, dataset):
-    """New numbers for the items, the same rows carried along: the same scores, permuted."""
+def test_relabelling_users_and_items_permutes_the_scores(method):
+    """New numbers for users and items, the same rows carried along: the same scores, permuted."""
+    dataset = small(users=41, items=31)  # sizes that no width has, so that rows of users and items are known by their number
     rng = np.random.default_rng(0)
     to = np.concatenate([[0], 1 + rng.permutation(dataset.n_items)])
-    log = dataset.interactions
     back = np.argsort(to)
+    of_users = rng.permutation(dataset.n_users)  # new user -> old user
+    log = dataset.interactions
+    at = np.concatenate([np.arange(log.offsets[u], log.offsets[u + 1]) for u in of_users])
+    offsets = np.concatenate([[0], np.cumsum(log.lengths[of_users])])
     features = {n: Features(f.rows[back], f.present[back]) for n, f in dataset.features.items()}
     moved = Dataset.in_memory(
-        "moved", Interactions(log.offsets, to[log.items].astype(np.int32), log.times), dataset.n_items, features
+        "moved",
+        Interactions(offsets, to[log.items[at]].astype(np.int32), log.times[at]),
+        dataset.n_items,
+        features,
+        dataset.catalog.fields.take(back[1:] - 1),
     )
     one, other = built(method, dataset), built(method, moved)
-    state = {
-        name: tensor[torch.from_numpy(back)] if name.endswith("table.weight") and len(tensor) == dataset.n_items + 1 else tensor
-        for name, tensor in one.state_dict().items()
-    }
-    if one.trainable:
-        other.load_state_dict(state)
+    carried = {dataset.n_items + 1: torch.from_numpy(back), dataset.n_users: torch.from_numpy(of_users)}
+    for name, tensor in other.named_parameters():
+        source = one.get_parameter(name).detach()
+        tensor.data.copy_(source[carried[len(source)]] if source.dim() and len(source) in carried else source)
     items = np.array([[4, 8, 15, 0], [16, 23, 4, 8]])
     times = np.where(items > 0, np.array([[1, 2, 3, 4]]) * 40 * 86400 + 1_400_000_000, 0)
-    users, at = np.array([0, 1]), np.array([1_500_000_000, 1_500_000_000])
-    plain = one.score(history_batch(users, items, times, at)).expand(2, -1)
-    permuted = other.score(history_batch(users, to[items], times, at)).expand(2, -1)
+    users, when = np.array([3, 17]), np.array([1_500_000_000, 1_500_000_000])
+    plain = one.score(history_batch(users, items, times, when)).expand(2, -1)
+    permuted = other.score(history_batch(np.argsort(of_users)[users], to[items], times, when)).expand(2, -1)
     torch.testing.assert_close(permuted[:, to[1:]], plain[:, 1:], atol=2e-5, rtol=1e-5)
+
+
+@every_method
+def test_says_truly_whether_it_reads_users(method, dataset, parts):
+    model = built(method, dataset)
+    batch = first_batch(method, parts.test)
+    others = replace(batch, users=(batch.users + 7) % dataset.n_users)
+    assert torch.equal(model.score(batch), model.score(others)) is not method.reads_users
+    assert method.reads_users or method.history > 0 or not model.trainable
+    nobody = replace(batch, users=torch.full_like(batch.users, -1))
+    if method.reads_users:
+        with pytest.raises(ValueError, match="not trained on"):
+            model.score(nobody)
+    else:
+        assert torch.equal(model.score(batch), model.score(nobody))
 
 
 @every_method

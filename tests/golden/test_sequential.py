@@ -14,13 +14,14 @@ from tmmsrec.data.batch import Sampler, history_batch, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.split import LeaveOneOut
-from tmmsrec.fit import Adam, Training, fit
+from tmmsrec.fit import fit
 from tmmsrec.models.sequential import Entry, Sequential
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.fusion import Add, Apart
 from tmmsrec.nn.losses import CrossEntropy
 from tmmsrec.nn.time import TIE, Learned, Nothing
 from tmmsrec.ranking import rank
+from tmmsrec.training import Adam, Training
 
 
 def beauty_sized(width: int) -> Dataset:

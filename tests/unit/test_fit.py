@@ -21,11 +21,12 @@ from tmmsrec.checkpoint import read_tensors
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut
-from tmmsrec.fit import Adam, Training, fit
+from tmmsrec.fit import fit
 from tmmsrec.models.sequential import Entry
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.losses import CrossEntropy, SampledSoftmax
 from tmmsrec.nn.time import TIE
+from tmmsrec.training import Adam, Training
 
 METHOD = replace(zoo.TMMSREC, width=12, time=TIE(dropout=0.2))
 

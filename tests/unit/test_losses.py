@@ -7,7 +7,23 @@ import math
 import pytest
 import torch
 
-from tmmsrec.nn.losses import BCE, CrossEntropy, Drawn, SampledSoftmax, bce, cross_entropy, sampled_softmax
+from tmmsrec.nn.losses import (
+    BCE,
+    BPR,
+    GBCE,
+    CrossEntropy,
+    Drawn,
+    Hinge,
+    InfoNCE,
+    SampledSoftmax,
+    bce,
+    bpr,
+    cross_entropy,
+    gbce,
+    hinge,
+    info_nce,
+    sampled_softmax,
+)
 
 EMPTY = torch.zeros(0)
 
@@ -39,19 +55,19 @@ def test_bce_value_scores_targets_and_negatives():
     states, table, targets, items = world()
     negatives = torch.randint(1, 31, (len(targets), 3))
     expected = bce((states * table[targets]).sum(-1), (states[:, None] * table[negatives]).sum(-1))
-    assert float(BCE(3)(states, targets, Drawn(negatives, EMPTY), items)) == pytest.approx(float(expected))
+    assert float(BCE(3)(states, targets, Drawn(negatives, EMPTY, 6), items)) == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize("by", ["uniform", "popularity"])
 def test_sampled_softmax_with_logq_comes_to_the_full_one(by):
     """With ever more draws it is cross-entropy, whatever the draws prefer; without the correction it is not."""
     states, _, targets, items = world()
-    full = float(CrossEntropy()(states, targets, Drawn(torch.zeros(0, dtype=torch.long), EMPTY), items))
+    full = float(CrossEntropy()(states, targets, Drawn(torch.zeros(0, dtype=torch.long), EMPTY, 6), items))
     weights = torch.ones(30, dtype=torch.float64) if by == "uniform" else torch.arange(1.0, 31.0, dtype=torch.float64) ** 2
     p = torch.cat([torch.zeros(1, dtype=torch.float64), weights / weights.sum()])
     draws = 60_000
     negatives = torch.multinomial(p, draws, replacement=True, generator=torch.Generator().manual_seed(1))
-    drawn = Drawn(negatives, draws * p[negatives])
+    drawn = Drawn(negatives, draws * p[negatives], 30)
     corrected = float(SampledSoftmax(draws, by=by)(states, targets, drawn, items))
     assert corrected == pytest.approx(full, rel=0.02)
     plain = float(SampledSoftmax(draws, by=by, logq=False)(states, targets, drawn, items))
@@ -61,3 +77,76 @@ def test_sampled_softmax_with_logq_comes_to_the_full_one(by):
 def test_sampled_softmax_leaves_the_targets_own_draw_out():
     got = sampled_softmax(torch.tensor([0.0]), torch.tensor([[-math.inf, 0.0]]))
     assert float(got) == pytest.approx(math.log(2))
+
+
+def test_bpr_and_hinge_by_hand():
+    positive, negative = torch.tensor([2.0, -1.0]), torch.tensor([[0.5, 3.0], [1.5, -2.0]])
+    by_hand = [-math.log(1 / (1 + math.exp(-x))) for x in (1.5, -1.0, -2.5, 1.0)]
+    assert float(bpr(positive, negative)) == pytest.approx(sum(by_hand) / 4)
+    assert float(bpr(torch.zeros(3), torch.zeros(3, 1))) == pytest.approx(math.log(2))
+    assert float(hinge(positive, negative, 1.0)) == pytest.approx((0 + 2 + 3.5 + 0) / 4)
+    assert float(hinge(torch.full((3,), 5.0), torch.zeros(3, 2), 4.0)) == 0
+
+
+def test_gbce_with_no_calibration_is_bce_and_beta_is_as_published():
+    positive, negative = torch.randn(50), torch.randn(50, 4)
+    assert float(gbce(positive, negative, 100, 0.0)) == pytest.approx(float(bce(positive, negative)), rel=1e-6)
+    alpha = 4 / 99
+    for t in (0.25, 0.75, 1.0):
+        beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
+        by_hand = -(torch.sigmoid(positive) ** beta).log().mean() - torch.log1p(-torch.sigmoid(negative)).sum(1).mean()
+        assert float(gbce(positive, negative, 100, t)) == pytest.approx(float(by_hand), rel=1e-5)
+    assert float(gbce(positive, torch.randn(50, 99), 100, 1.0)) > 0  # every negative drawn: beta is 1 again
+
+
+def test_gbce_calibrated_learns_the_true_probabilities():
+    """One state, five items with known shares: with t = 1 the fitted sigmoid is the share itself, with t = 0 it is far above."""
+    shares, among = torch.tensor([0.5, 0.25, 0.15, 0.07, 0.03], dtype=torch.float64), 5
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.multinomial(shares, 40_000, replacement=True, generator=generator)
+    negatives = (targets + torch.randint(1, among, targets.shape, generator=generator)) % among  # one of the other four
+
+    def fitted(t):
+        logits = torch.zeros(among, dtype=torch.float64, requires_grad=True)
+        optimiser = torch.optim.Adam([logits], lr=0.05)
+        for _ in range(400):
+            loss = gbce(logits[targets], logits[negatives][:, None], among, t)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return torch.sigmoid(logits.detach())
+
+    torch.testing.assert_close(fitted(1.0), shares, atol=0.03, rtol=0)
+    assert float(fitted(0.0)[0]) > 0.7
+
+
+def test_info_nce_is_cross_entropy_over_the_targets_of_the_batch():
+    states, table, _, items = world(steps=6)
+    targets = torch.tensor([1, 2, 3, 4, 5, 6])
+    expected = torch.nn.functional.cross_entropy(states @ table[1:7].T / 0.5, torch.arange(6))
+    drawn = Drawn(torch.zeros(0, dtype=torch.long), EMPTY, 30)
+    assert float(InfoNCE(0.5)(states, targets, drawn, items)) == pytest.approx(float(expected))
+    twice = torch.tensor([7, 7])  # the other one is right too, so nothing is left to tell apart
+    assert float(info_nce(torch.randn(2, 2), twice, 1.0)) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("loss", [BCE(3), GBCE(3), BPR(3), Hinge(3), InfoNCE(), CrossEntropy()])
+def test_every_loss_pulls_the_target_up_and_is_smallest_when_it_is_far_ahead(loss):
+    table = torch.randn(31, 8, requires_grad=True)
+    states, targets = torch.randn(20, 8), torch.arange(1, 21)
+    drawn = Drawn(torch.randint(21, 31, (20, 3)), EMPTY, 30)
+    optimiser = torch.optim.Adam([table], lr=0.1)
+    first = None
+    for _ in range(150):
+        value = loss(states, targets, drawn, lambda rows=None: table if rows is None else table[rows])
+        first = float(value.detach()) if first is None else first
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+    assert float(value) < 0.5 * first
+
+
+@pytest.mark.parametrize("wrong", [lambda: BPR(0), lambda: GBCE(calibration=1.5), lambda: InfoNCE(0.0)])
+def test_senseless_fields_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"at least one|between|above"):
+        wrong()

@@ -17,12 +17,12 @@ from tests.conftest import shrunk, small
 from tmmsrec import zoo
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.fit import Training
 from tmmsrec.recommender import Recommender
 from tmmsrec.study import plots, report, samples, words
 from tmmsrec.study.page import gap_shares, page
 from tmmsrec.study.run import Job, Run, run
 from tmmsrec.study.tables import markdown, terminal
+from tmmsrec.training import Training
 
 EVIL = "<script>alert('x')</script> & \"quoted\" | piped"
 

@@ -9,11 +9,11 @@ import pytest
 
 from tmmsrec import values, zoo
 from tmmsrec.data.split import ByTime, LeaveOneOut, Split
-from tmmsrec.fit import Training
 from tmmsrec.models.base import Method
 from tmmsrec.models.sequential import Sequential
 from tmmsrec.nn.losses import BCE, CrossEntropy, Loss
 from tmmsrec.nn.time import TIE, Nothing, TimeEncoder
+from tmmsrec.training import Training
 from tmmsrec.values import ValueProblem, change, change_all
 
 

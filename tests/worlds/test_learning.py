@@ -12,13 +12,14 @@ import pytest
 from tmmsrec import zoo
 from tmmsrec.data import worlds
 from tmmsrec.data.split import LeaveOneOut
-from tmmsrec.fit import Adam, Training, fit
+from tmmsrec.fit import fit
 from tmmsrec.metrics import HR
 from tmmsrec.models.sequential import Entry, Sequential
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.losses import CrossEntropy
 from tmmsrec.nn.time import TIE, Learned, Nothing
 from tmmsrec.ranking import rank
+from tmmsrec.training import Adam, Training
 
 PLAIN = Sequential(width=48, loss=CrossEntropy(), backbone=Attention(dropout=0.1), entry=Entry(dropout=0.1))
 

@@ -34,10 +34,10 @@ def fit(
     """Train a method and test it once; the same command goes on with a run that was stopped."""
     from tmmsrec import values
     from tmmsrec.data import store
-    from tmmsrec.fit import Training
     from tmmsrec.study.path import named
     from tmmsrec.study.run import Job
     from tmmsrec.study.run import run as do
+    from tmmsrec.training import Training
 
     data = store.load(dataset)
     method = values.change_all(named(name), sets or [])

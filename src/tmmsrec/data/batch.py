@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ class Batch:
 
         items    3 7 7 2 0 0      targets  7 7 2 9 0 0      (training: the next item at every step)
         times    t0 .. t3 0 0     now      t1 .. t4 0 0     (when the next event happens, or the moment of the request)
+
+    A row trained per event has a target at its newest step only; a method that reads no history has one empty column of items and
+    its target there.
 
     Attributes:
         users: [B] int64 user rows.
@@ -52,6 +56,9 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         return Batch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+
+
+Per = Literal["user", "event"]
 
 
 @dataclass(frozen=True)
@@ -108,42 +115,89 @@ class Sampler:
         return self.how.shared * self._probability[drawn] if self.how.shared else np.zeros(0)
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of one training pass: whose, and which events of the log.
+
+    Attributes:
+        users: [n] user rows.
+        last: [n] position in the log of each row's newest target.
+        steps: [n] how many events are read before it; 0 where the target stands alone.
+    """
+
+    users: NDArray[np.int64]
+    last: NDArray[np.int64]
+    steps: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @classmethod
+    def of(cls, part: Part, length: int, per: Per) -> Rows:
+        """The rows of a training part.
+
+            a user with events e0 e1 e2 e3, length 2
+            per user:   e1 e2 -> targets e2 e3           one row, a target at every step
+            per event:  e0 -> e1;  e0 e1 -> e2;  e1 e2 -> e3      a row for every target, read after its history
+            per event with length 0:  -> e0;  -> e1; ...          pairs of user and item, each distinct pair once
+        """
+        if per == "user":
+            if length < 1:
+                raise ValueError("a method that reads no history is trained per event, not per user")
+            steps = np.minimum(part.stop[part.users] - 1, length)
+            return cls(part.users, part.ends - 1, steps)
+        log = part.interactions
+        count = part.stop[part.users]
+        users = np.repeat(part.users, count)
+        before = np.arange(len(users)) - np.repeat(np.cumsum(count) - count, count)
+        at = log.offsets[users] + before
+        if length == 0:
+            _, kept = np.unique(users * (int(log.items.max(initial=0)) + 1) + log.items[at], return_index=True)
+        else:
+            kept = np.flatnonzero(before)
+        return cls(users[kept], at[kept], np.minimum(before[kept], length))
+
+
 def training_batches(
-    part: Part, *, size: int, length: int, sampler: Sampler, seed: tuple[int, ...], skip: int = 0
+    part: Part, *, size: int, length: int, sampler: Sampler, seed: tuple[int, ...], skip: int = 0, per: Per = "user"
 ) -> Iterator[Batch]:
-    """One pass over a training part: every user once, in batches of similar lengths.
+    """One pass over a training part: every row once, in batches of similar lengths.
 
     Every random choice is a function of ``seed`` and the batch's number, so a pass can be taken up again after ``skip``
     batches and gives the very same ones.
 
     Args:
-        part: where sequences stop; a user with T readable events gives T-1 steps, the newest ``length`` of them.
-        size: users per batch.
-        length: most steps per user (the paper's n = 50).
+        part: where sequences stop.
+        size: rows per batch.
+        length: most events read per row (the paper's n = 50).
         sampler: draws the negatives.
         seed: integers that name this pass, for instance (seed, epoch).
         skip: batches to leave out at the start.
+        per: what a row is, see ``Rows.of``; rows per event have a target at their last step only.
     """
     rng = np.random.default_rng(seed)
-    steps = np.minimum(part.stop[part.users] - 1, length)
-    order = np.lexsort((rng.random(len(steps)), steps))  # equal lengths in random order
+    rows = Rows.of(part, length, per)
+    order = np.lexsort((rng.random(len(rows)), rows.steps))  # equal lengths in random order
     chunks = [order[i : i + size] for i in range(0, len(order), size)]
     for number, which in enumerate(rng.permutation(len(chunks))):
         if number < skip:
             continue
         chosen = chunks[which]
-        users, count = part.users[chosen], steps[chosen]
-        log, width = part.interactions, int(count.max())
+        users, last, count = rows.users[chosen], rows.last[chosen], rows.steps[chosen]
+        log, width = part.interactions, max(1, int(count.max()))
         slots = np.arange(width)
-        mask = slots < count[:, None]
-        at = np.where(mask, (part.ends[chosen] - 1 - count)[:, None] + slots, 0)
+        read = slots < count[:, None]
+        at = np.where(read, (last - count)[:, None] + slots, 0)
+        # A target stands at the step before it: at every step, or at the newest one (the first column of an empty history).
+        asked = read if per == "user" else slots == np.maximum(count, 1)[:, None] - 1
+        ahead = np.where(asked, (last - np.maximum(count, 1))[:, None] + slots + 1, 0)
         drawn = sampler.draw(users, width, np.random.default_rng((*seed, number)))
         yield _batch(
             users,
-            np.where(mask, log.items[at], 0),
-            np.where(mask, log.times[at], 0),
-            np.where(mask, log.times[np.where(mask, at + 1, 0)], 0),
-            np.where(mask, log.items[np.where(mask, at + 1, 0)], 0),
+            np.where(read, log.items[at], 0),
+            np.where(read, log.times[at], 0),
+            np.where(asked, log.times[ahead], np.where(read, log.times[np.minimum(at + 1, len(log) - 1)], 0)),
+            np.where(asked, log.items[ahead], 0),
             drawn,
             sampler.expected(drawn),
         )

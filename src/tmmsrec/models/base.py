@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from tmmsrec.data.batch import Batch, Negatives
+from tmmsrec.data.batch import Batch, Negatives, Per
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What goes before training, on ``Model.pretraining_loss``: always all epochs, since no validation watches it.
+
+    Attributes:
+        epochs: passes over the rows.
+        per: what a row is.
+    """
+
+    epochs: int
+    per: Per = "user"
 
 
 class Method(ABC):
     """A value that describes a recommender.
 
-    Class attributes say what a table that compares methods must say too: the source, and whether the method needs training,
-    reads the events' times, and reads the moment of the request.
+    Class attributes say what a table that compares methods must say too: the source, and whether the method reads the user's own
+    row (then it knows only users of its training, and does not see events after it), and the moment of the request.
     """
 
     source: ClassVar[str]
+    reads_users: ClassVar[bool] = False
     reads_now: ClassVar[bool] = False
 
     @property
@@ -35,8 +50,18 @@ class Method(ABC):
 
     @property
     def history(self) -> int:
-        """How many of a user's newest events it reads."""
+        """How many of a user's newest events it reads; 0 for a method that knows users only by their rows."""
         return 50
+
+    @property
+    def per(self) -> Per:
+        """What a row of a training batch is: a user with a target at every step, or an event with its history."""
+        return "user"
+
+    @property
+    def pretraining(self) -> Pretraining | None:
+        """What goes before training."""
+        return None
 
     @property
     def negatives(self) -> Negatives:
@@ -45,7 +70,7 @@ class Method(ABC):
 
     @abstractmethod
     def build(self, dataset: Dataset) -> Model:
-        """The module for a dataset's items and users, with fresh parameters.
+        """The module for a dataset's items and users, with fresh parameters; its log is not looked at (see ``prepare``).
 
         Raises:
             ValueError: the dataset lacks a modality that the method reads, or a width does not fit; the message says which.
@@ -66,11 +91,21 @@ class Model(nn.Module, ABC):
         A user row of -1 stands for somebody whom training did not know: a model that reads user rows must say so or refuse.
         """
 
+    def pretraining_loss(self, batch: Batch) -> Tensor:
+        """The loss of ``Method.pretraining``, a scalar."""
+        raise NotImplementedError(f"{type(self).__name__} has no pretraining")
+
+    def prepare(self, train: Part) -> None:
+        """Told of the training events once, before training: graphs of them are built here and kept with the weights."""
+
     def observe(self, part: Part) -> None:
         """Told of the events that may be read before a part is ranked; counting models count them, others do nothing."""
 
     def begin_epoch(self, seed: int) -> None:
         """Called before each epoch with a number that stands for it."""
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser: bounds on parameters are kept here."""
 
     @property
     def trainable(self) -> bool:

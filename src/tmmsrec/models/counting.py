@@ -20,6 +20,7 @@ from tmmsrec.data.batch import Batch
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, Model
+from tmmsrec.nn.resizable import Resizable
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,9 @@ class _Repeat(_Counting):
         return recency
 
 
-class _Markov(_Counting):
+class _Markov(Resizable, _Counting):
+    resizable = ("pairs", "weights")
+
     def __init__(self, n_items: int, value: Markov) -> None:
         super().__init__(n_items)
         self.value = value
@@ -191,7 +194,5 @@ class _Markov(_Counting):
         return self._follows
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
-        for name in ("pairs", "weights"):  # as long as what was counted
-            setattr(self, name, torch.empty_like(state[prefix + name]))
         self._follows = None
         super()._load_from_state_dict(state, prefix, *rest)

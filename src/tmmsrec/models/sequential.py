@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from tmmsrec.data.batch import Batch, Negatives
+from tmmsrec.data.batch import Batch, Negatives, Per
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.models.base import Method, VectorModel
 from tmmsrec.nn.backbones import Backbone, newest
@@ -24,6 +24,7 @@ from tmmsrec.nn.dropout import Dropout
 from tmmsrec.nn.fusion import Apart, Fusion
 from tmmsrec.nn.items import FrozenRows, ItemTable, LearnedRows, initialise
 from tmmsrec.nn.losses import BCE, Drawn, Loss
+from tmmsrec.nn.outputs import Output, Tied
 from tmmsrec.nn.time import Nothing, TimeEncoder
 
 
@@ -43,6 +44,17 @@ class Entry:
     scaled: bool = False
 
 
+#: Which losses may meet which backbones, by where the loss is taken.  "every": one row per user, a target at every step.  "last":
+#: one row per event, its history before it and the one target at its end.  A backbone that is not causal would see at each step
+#: the very target it is asked for, so it may only be asked at the end; every loss of ``nn.losses`` may be taken in both places.
+MEETS: dict[tuple[str, str], bool] = {
+    ("every", "causal"): True,
+    ("every", "not causal"): False,
+    ("last", "causal"): True,
+    ("last", "not causal"): True,
+}
+
+
 @dataclass(frozen=True)
 class Sequential(Method):
     """A sequential recommender over one or more modalities (paper section 2; TMMSRec is ``zoo.TMMSREC``).
@@ -54,7 +66,9 @@ class Sequential(Method):
         time: what is added to each stream (Eq. 5, 11).
         fusion: streams apart until the score (two-stage), or one early.
         backbone: the encoder of each stream (Eq. 10).
-        loss: trained at every step (Eq. 14).
+        loss: what is made small (Eq. 14).
+        steps: where the loss is taken, see ``MEETS``.
+        output: what candidates are scored by.
         entry: how rows enter the streams.
     """
 
@@ -65,6 +79,8 @@ class Sequential(Method):
     fusion: Fusion = Apart()
     backbone: Backbone = Attention()
     loss: Loss = BCE()
+    steps: Literal["every", "last"] = "every"
+    output: Output = Tied()
     entry: Entry = Entry()
 
     source: ClassVar[str] = "TMMSRec (2026), section 2, Eq. 4-14"
@@ -72,9 +88,10 @@ class Sequential(Method):
     def __post_init__(self) -> None:
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct and at least one, got {self.modalities}")
-        if not self.backbone.causal:
+        if not MEETS[self.steps, "causal" if self.backbone.causal else "not causal"]:
             raise ValueError(
-                f"{type(self.backbone).__name__} is not causal: with a loss at every step each step would see its own target"
+                f"{type(self.backbone).__name__} is not causal: with a loss at every step each step would see its own target; "
+                'take the loss at the last step (steps="last")'
             )
         self.time.check(self.width)
 
@@ -94,6 +111,11 @@ class Sequential(Method):
         return self.length
 
     @property
+    def per(self) -> Per:
+        """A row per user while every step has a target, else a row per event."""
+        return "user" if self.steps == "every" else "event"
+
+    @property
     def negatives(self) -> Negatives:
         """The negatives its loss needs."""
         return Negatives(self.loss.per_step, self.loss.shared, getattr(self.loss, "by", "uniform"))
@@ -107,7 +129,7 @@ class Sequential(Method):
                 f"{dataset.name} has no '{missing[0]}' features (it has: {have}); run 'tmmsrec extract' or leave the modality out"
             )
         tables = [self._table(m, dataset) for m in self.modalities]
-        return SequentialModel(self, tables)
+        return SequentialModel(self, tables, dataset.n_items)
 
     def _table(self, modality: str, dataset: Dataset) -> ItemTable:
         if modality == "id":
@@ -120,9 +142,9 @@ class Sequential(Method):
 class SequentialModel(VectorModel):
     """What a Sequential value builds."""
 
-    def __init__(self, value: Sequential, tables: list[ItemTable]) -> None:
+    def __init__(self, value: Sequential, tables: list[ItemTable], n_items: int) -> None:
         super().__init__()
-        self.value = value
+        self.value, self.n_items = value, n_items
         self.tables = nn.ModuleList(tables)
         self.time = nn.ModuleList(value.time.build(value.width, value.length) for _ in tables)
         self.fusion = value.fusion.build(value.width, len(tables))
@@ -130,11 +152,12 @@ class SequentialModel(VectorModel):
         encoders = 1 if getattr(value.fusion, "one_encoder", False) else streams
         self.backbones = nn.ModuleList(value.backbone.build(value.width, value.length) for _ in range(encoders))
         self.dropout = Dropout(value.entry.dropout)
+        self.output = value.output.build(n_items, value.width, streams)
         initialise(self)
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, D] the vectors after every step, streams side by side."""
-        return torch.cat([self._encoded(at, x, held) for at, (x, held) in enumerate(self._streams(batch))], dim=-1)
+        return self._queries([self._encoded(at, x, held) for at, (x, held) in enumerate(self._streams(batch))])
 
     def _encoded(self, stream: int, x: Tensor, held: Tensor | None) -> Tensor:
         """[B, L, d] of one stream; zero, so without a score, until its modality has been met.
@@ -177,17 +200,23 @@ class SequentialModel(VectorModel):
         for at, (x, held) in enumerate(self._streams(batch)):
             vector = newest(self._backbone(at), x, held, batch.last)
             vectors.append(vector if held is None else vector * held.any(1)[:, None])
-        return torch.cat(vectors, dim=-1)
+        return self._queries(vectors)
+
+    def _queries(self, vectors: list[Tensor]) -> Tensor:
+        """Streams [..., d] side by side, as the output asks with them."""
+        return torch.cat(vectors if self.output is None else self.output.queries(vectors), dim=-1)  # type: ignore[operator]
 
     def items(self, rows: Tensor | None = None) -> Tensor:
         """Time-free item vectors [..., D]: time is never added to candidates."""
+        if self.output is not None:
+            return torch.cat(self.output(rows), dim=-1)
         return torch.cat(self.fusion([table(rows) for table in self.tables]), dim=-1)
 
     def shares(self) -> dict[str, slice]:
         """One slice per modality while the streams stay apart."""
         if not self.value.fusion.apart:
             return {"+".join(self.value.modalities): slice(None)}
-        d = self.value.width
+        d = self.value.width + (self.output is not None)
         return {m: slice(at * d, (at + 1) * d) for at, m in enumerate(self.value.modalities)}
 
     def loss(self, batch: Batch) -> Tensor:
@@ -195,4 +224,6 @@ class SequentialModel(VectorModel):
         steps = batch.targets != 0
         shared = batch.negatives.dim() == 1
         negatives = batch.negatives if shared else batch.negatives[steps]
-        return self.value.loss(self.states(batch)[steps], batch.targets[steps], Drawn(negatives, batch.expected), self.items)
+        drawn = Drawn(negatives, batch.expected, self.n_items)
+        states = self.states(batch)[steps] if self.value.steps == "every" else self.users(batch)
+        return self.value.loss(states, batch.targets[steps], drawn, self.items)

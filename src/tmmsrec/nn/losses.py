@@ -26,10 +26,12 @@ class Drawn:
     Attributes:
         items: [T, K] for every step its own, or [K] shared by all steps.
         expected: [K] float, how often each shared negative was expected in the draw; empty where each step has its own.
+        among: I, how many items there are.
     """
 
     items: Tensor
     expected: Tensor
+    among: int
 
 
 def bce(positive: Tensor, negative: Tensor) -> Tensor:
@@ -64,6 +66,46 @@ def sampled_softmax(positive: Tensor, negative: Tensor, expected: Tensor | None 
     )
 
 
+def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+    """Bayesian personalised ranking (Rendle et al. 2009): mean of -ln s(positive - negative).
+
+    Shapes: positive [T], negative [T, K].  At equal scores it is ln 2.
+    """
+    return functional.softplus(negative - positive[:, None]).mean()
+
+
+def gbce(positive: Tensor, negative: Tensor, among: int, calibration: float) -> Tensor:
+    """Generalised BCE of gSASRec (Petrov and Macdonald 2023): the positive's probability raised to beta before the logarithm.
+
+    With K of ``among - 1`` possible negatives drawn, alpha = K / (among - 1) and beta = alpha (t (1 - 1/alpha) + 1/alpha).
+    t = 0 gives beta = 1, which is ``bce``; t = 1 gives beta = alpha, which makes the sampled probabilities those of a softmax.
+
+    Shapes: positive [T], negative [T, K].
+    """
+    alpha = min(1.0, negative.shape[1] / max(1, among - 1))
+    beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
+    return beta * functional.softplus(-positive).mean() + functional.softplus(negative).sum(-1).mean()
+
+
+def hinge(positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """Mean of max(0, margin - positive + negative); shapes positive [T], negative [T, K]."""
+    return functional.relu(margin - positive[:, None] + negative).mean()
+
+
+def info_nce(scores: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """InfoNCE (van den Oord et al. 2018): each state must find its own target among all targets of the batch.
+
+    Args:
+        scores: [T, T] of states (rows) with the targets of all states (columns); the diagonal is right.
+        targets: [T]; other columns with a row's own target are left out, as they would be right too.
+        temperature: scores are divided by it.
+    """
+    same = (targets[:, None] == targets).fill_diagonal_(False)
+    return functional.cross_entropy(
+        (scores / temperature).masked_fill(same, -math.inf), torch.arange(len(targets), device=targets.device)
+    )
+
+
 class Loss(ABC):
     """A loss: a value."""
 
@@ -82,23 +124,105 @@ class Loss(ABC):
         """The mean loss, a scalar: states [T, D], targets [T]."""
 
 
+def _asked(states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> tuple[Tensor, Tensor]:
+    """Scores [T] of the targets and [T, K] of each step's own negatives."""
+    # One look-up for both: the gradient of a big table is dense, so each look-up costs a pass over all of it.
+    vectors = items(torch.cat([targets[:, None], drawn.items], dim=1))
+    scores = torch.einsum("td,tkd->tk", states, vectors)
+    return scores[:, 0], scores[:, 1:]
+
+
 @dataclass(frozen=True)
-class BCE(Loss):
-    """Binary cross-entropy with random negatives at each step, Eq. 14; the paper draws one."""
+class _Drawing(Loss):
+    """A loss with negatives of each step's own.
+
+    Attributes:
+        negatives: how many.
+    """
 
     negatives: int = 1
+
+    def __post_init__(self) -> None:
+        if self.negatives < 1:
+            raise ValueError(f"{type(self).__name__} needs at least one negative, got {self.negatives}")
 
     @property
     def per_step(self) -> int:
         """Negatives that each step needs."""
         return self.negatives
 
+
+@dataclass(frozen=True)
+class BCE(_Drawing):
+    """Binary cross-entropy with random negatives at each step, Eq. 14; the paper draws one."""
+
     def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
         """The mean over steps."""
-        # One look-up for both: the gradient of a big table is dense, so each look-up costs a pass over all of it.
-        asked = items(torch.cat([targets[:, None], drawn.items], dim=1))
-        scores = torch.einsum("td,tkd->tk", states, asked)
-        return bce(scores[:, 0], scores[:, 1:])
+        return bce(*_asked(states, targets, drawn, items))
+
+
+@dataclass(frozen=True)
+class GBCE(_Drawing):
+    """Generalised binary cross-entropy, see ``gbce``.
+
+    Attributes:
+        calibration: t, from 0 (plain BCE) to 1 (probabilities of a softmax); its authors take .75 with 256 negatives.
+    """
+
+    negatives: int = 256
+    calibration: float = 0.75
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.calibration <= 1:
+            raise ValueError(f"GBCE.calibration lies between 0 and 1, got {self.calibration}")
+
+    def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
+        """The mean over steps."""
+        return gbce(*_asked(states, targets, drawn, items), drawn.among, self.calibration)
+
+
+@dataclass(frozen=True)
+class BPR(_Drawing):
+    """Bayesian personalised ranking: the target before each random negative."""
+
+    def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
+        """The mean over steps and negatives."""
+        return bpr(*_asked(states, targets, drawn, items))
+
+
+@dataclass(frozen=True)
+class Hinge(_Drawing):
+    """The target ahead of each random negative by a margin.
+
+    Attributes:
+        margin: by how much.
+    """
+
+    margin: float = 1.0
+
+    def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
+        """The mean over steps and negatives."""
+        return hinge(*_asked(states, targets, drawn, items), self.margin)
+
+
+@dataclass(frozen=True)
+class InfoNCE(Loss):
+    """The target among the targets of the whole batch, which are so drawn by popularity.
+
+    Attributes:
+        temperature: scores are divided by it.
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"InfoNCE.temperature must be above 0, got {self.temperature}")
+
+    def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
+        """The mean over steps."""
+        return info_nce(states @ items(targets).T, targets, self.temperature)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tmmsrec import values
 from tmmsrec.data.shop import FILES, Shop, write_shop
-from tmmsrec.fit import Adam, Training
 from tmmsrec.study.path import Inputs, Outcome, Recipe, whole_path
 from tmmsrec.study.stages import Listener, Silent, Stages
+from tmmsrec.training import Adam, Training
 
 # Small enough for two cores and a few minutes; every trained method gets the same.
 RECIPE = Recipe(

@@ -19,7 +19,6 @@ from tmmsrec import values, zoo
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation, prepare_from
-from tmmsrec.fit import Training
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.extraction import encoders, extract, fitted_encoders, why_not
@@ -29,6 +28,7 @@ from tmmsrec.study.run import Job, Run, run
 from tmmsrec.study.samples import samples, source_of
 from tmmsrec.study.stages import Listener, Silent, Stages, identity, key_of
 from tmmsrec.study.tables import markdown
+from tmmsrec.training import Training
 
 TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec")
 

@@ -29,9 +29,10 @@ from tmmsrec.checkpoint import read_tensors, write_tensors
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import LeaveOneOut, Part, Split
 from tmmsrec.data.store import atomic_text, read_about
-from tmmsrec.fit import Fitted, Training, Watch, describe, fit
+from tmmsrec.fit import Fitted, Watch, describe, fit
 from tmmsrec.models.base import Method, Model
 from tmmsrec.ranking import Ranks, rank
+from tmmsrec.training import Training
 
 FORMAT = 1
 DAY = 86400

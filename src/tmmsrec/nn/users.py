@@ -1,0 +1,27 @@
+"""User rows, for methods that know users by a row of their own."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class UserRows(nn.Module):
+    """One learned row per user of the training data, [U, d]."""
+
+    def __init__(self, n_users: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(n_users, width)
+
+    def forward(self, rows: Tensor | None = None) -> Tensor:
+        """Rows [B] -> [B, d]; all rows [U, d] when none are named.
+
+        Raises:
+            ValueError: a row of -1, which stands for somebody unknown.
+        """
+        if rows is None:
+            whole: Tensor = self.table.weight
+            return whole
+        if bool((rows < 0).any()):
+            raise ValueError("this method knows users by rows of their own: it cannot score for somebody it was not trained on")
+        found: Tensor = self.table(rows)
+        return found

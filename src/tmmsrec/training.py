@@ -1,0 +1,61 @@
+"""How a method is trained: values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tmmsrec import metrics
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The optimiser (section 3.4): Adam with a rate that decays exponentially, ``lr * decay^epoch``.
+
+    Attributes:
+        lr: rate of the first epoch.
+        betas: decay rates of the moments.
+        decay: factor per epoch; 1 keeps the rate.
+        clip: largest norm of the gradient, None for no clipping.
+        weight_decay: L2 penalty.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    decay: float = 0.9
+    clip: float | None = None
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a method is trained: a value.
+
+    Attributes:
+        epochs: most passes over the training rows.
+        batch: rows per step: users, or events for a method that is trained per event.
+        optimiser: Adam and its schedule.
+        metric: what is watched on the validation part; the weights that did best are kept.
+        patience: epochs without a better value before stopping.
+        every: epochs between two validations.
+        bf16: autocast to bfloat16 (TIE stays in float32).
+        compile: torch.compile the loss.
+        refit: once the best epoch is known, train again from the start on training and validation events together, for as many
+            epochs.  What sequential methods read as input at test time, methods that know users by rows of their own can only
+            learn in this way; every result says whether it was done.
+    """
+
+    epochs: int = 200
+    batch: int = 128
+    optimiser: Adam = Adam()
+    metric: str = "NDCG@10"
+    patience: int = 20
+    every: int = 1
+    bf16: bool = False
+    compile: bool = False
+    refit: bool = False
+
+    def __post_init__(self) -> None:
+        metrics.parse(self.metric)
+        for name in ("epochs", "batch", "patience", "every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Training.{name} must be at least 1, got {getattr(self, name)}")
