@@ -80,6 +80,22 @@ def test_users_under_the_minimum_are_dropped_and_items_are_not_counted() -> None
     assert dataset.report["items"]["left_out"] == 4
 
 
+def test_a_core_drops_rare_items_and_short_users_in_turns() -> None:
+    """Dropping item y leaves user c short; dropping c leaves item z rare; dropping z leaves b short."""
+    met = {"a": "xxwwv", "d": "xxwwv", "e": "xxwwv", "b": "xxwzz", "c": "xyyzz"}
+    events = [(u, i, T0 + k) for u, items in met.items() for k, i in enumerate(items)]
+    dataset = prepare(source(events), Preparation(min_events=4, min_item_events=3))
+    assert list(dataset.users) == ["a", "d", "e"]
+    assert list(dataset.catalog.ids) == ["v", "w", "x"]
+    assert dataset.report["events"]["of_rare_items"] == 2 + 2
+    assert dataset.report["events"]["of_users_dropped"] == 3 + 3
+    counts = np.bincount(dataset.interactions.items)[1:]
+    assert counts.min() >= 3
+    assert dataset.interactions.lengths.min() >= 4
+    with pytest.raises(DataProblem, match="no core of users with 4 events of items with 30"):
+        prepare(source(events), Preparation(min_events=4, min_item_events=30))
+
+
 def test_duplicates_are_kept_and_counted_or_dropped_before_users_are_counted() -> None:
     events = [("a", "x", T0)] * 3 + [("a", "x", T0 + 1), ("a", "y", T0 + 2)]
     kept = prepare(source(events), Preparation())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EVENTS = "Events: csv, tsv, parquet, jsonl (also .gz), Amazon, RecBole, or text lines."
 Format = Annotated[str, typer.Option(help="Of the interactions: auto, table, amazon, recbole or text.")]
 MinEvents = Annotated[int, typer.Option(help="Users with fewer events are dropped.")]
+MinItemEvents = Annotated[int, typer.Option(help="Items with fewer events are dropped, in turns with users (a core).")]
 Ties = Annotated[str, typer.Option(help="Order among equal times: file or hash.")]
 Duplicates = Annotated[str, typer.Option(help="Events that repeat user, item and time: keep or drop.")]
 Require = Annotated[str, typer.Option(help="Drop items without these: text, image or text,image.")]
@@ -42,6 +43,7 @@ def prepare(
     item_id_column: Column = None,
     image_column: Column = None,
     min_events: MinEvents = 5,
+    min_item_events: MinItemEvents = 1,
     ties: Ties = "file",
     duplicates: Duplicates = "keep",
     require: Require = "",
@@ -52,7 +54,7 @@ def prepare(
     from tmmsrec.data import store
     from tmmsrec.data.prepare import prepare_from
 
-    how = preparation(min_events, ties, duplicates, require, catalogue, time)
+    how = preparation(min_events, min_item_events, ties, duplicates, require, catalogue, time)
     named = {"user": user_column, "item": item_column, "time": time_column, "item_id": item_id_column, "image": image_column}
     columns = {role: column for role, column in named.items() if column is not None}
     dataset = prepare_from(interactions, items, images, how, name, format, columns)  # type: ignore[arg-type]
@@ -61,12 +63,21 @@ def prepare(
     screen.say(f"written to {out}; next: tmmsrec extract {out}, then tmmsrec fit tmmsrec {out}")
 
 
-def preparation(min_events: int, ties: str, duplicates: str, require: str, catalogue: str, time: str) -> Preparation:
+def preparation(
+    min_events: int, min_item_events: int, ties: str, duplicates: str, require: str, catalogue: str, time: str
+) -> Preparation:
     """The value; raises ValueProblem for words that do not fit."""
     from tmmsrec import values
     from tmmsrec.data.prepare import Preparation
 
-    wanted = {"min_events": min_events, "ties": ties, "duplicates": duplicates, "catalogue": catalogue, "time": time}
+    wanted = {
+        "min_events": min_events,
+        "min_item_events": min_item_events,
+        "ties": ties,
+        "duplicates": duplicates,
+        "catalogue": catalogue,
+        "time": time,
+    }
     modalities = [m.strip() for m in require.split(",") if m.strip()]
     return values.from_json(Preparation, {"kind": "Preparation", **wanted, "require": modalities})
 

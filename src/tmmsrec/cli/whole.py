@@ -24,6 +24,7 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the Dataset.")] = None,
     format: options.Format = "auto",
     min_events: options.MinEvents = 5,
+    min_item_events: options.MinItemEvents = 1,
     ties: options.Ties = "file",
     duplicates: options.Duplicates = "keep",
     require: options.Require = "",
@@ -47,7 +48,7 @@ def run(
     usual = Recipe()
     trainings = [*([f"epochs={epochs}"] if epochs is not None else []), *(training or [])]
     recipe = Recipe(
-        preparation=options.preparation(min_events, ties, duplicates, require, catalogue, time),
+        preparation=options.preparation(min_events, min_item_events, ties, duplicates, require, catalogue, time),
         text=text,
         image=image,
         template=template,

@@ -34,7 +34,9 @@ class Preparation:
     """What is kept of raw events, and in which order.
 
     Attributes:
-        min_events: users with fewer kept events are dropped; items are not counted (no k-core), as in the paper.
+        min_events: users with fewer kept events are dropped.
+        min_item_events: items with fewer kept events are dropped, in turns with users until both hold (a core); 1, as in the
+            paper, drops none.
         duplicates: "keep" every event, or "drop" those that repeat user, item and time of an earlier one.
         ties: order among equal times of a user: the "file"'s, or a "hash" of user and item that no file order can leak into.
         require: modalities ("text", "image") an item must have; items without are dropped first, with their events, then users.
@@ -43,6 +45,7 @@ class Preparation:
     """
 
     min_events: int = 5
+    min_item_events: int = 1
     duplicates: Literal["keep", "drop"] = "keep"
     ties: Literal["file", "hash"] = "file"
     require: tuple[str, ...] = ()
@@ -53,8 +56,9 @@ class Preparation:
         unknown = [m for m in self.require if m not in MODALITIES]
         if unknown:
             raise DataProblem(f"items cannot be asked to have '{unknown[0]}'; known: {', '.join(MODALITIES)}")
-        if self.min_events < 1:
-            raise DataProblem(f"min_events is {self.min_events}; it must be at least 1")
+        for name in ("min_events", "min_item_events"):
+            if getattr(self, name) < 1:
+                raise DataProblem(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
 def prepare(
@@ -156,14 +160,33 @@ def _kept(desk: Desk, coded: ibis.Table, lacking: NDArray[np.int64], how: Prepar
     if how.duplicates == "drop":
         kept = kept.group_by("u", "i", "t").aggregate(tie=lambda t: t.tie.min())
     counts["after_duplicates"] = _count(kept)
-    if how.min_events > 1:
-        enough = kept.group_by("u").aggregate(n=lambda t: t.count()).filter(lambda t: t.n >= how.min_events)
-        kept = kept.semi_join(enough, "u")
-    kept = desk.keep(kept)
+    kept, counts["of_rare_items"] = _core(desk, kept, how)
     counts["kept"] = _count(kept)
     counts["pairs"] = _count(kept.select("u", "i").distinct())
     counts["moments"] = _count(kept.select("u", "i", "t").distinct())
     return kept, counts
+
+
+def _core(desk: Desk, events: ibis.Table, how: Preparation) -> tuple[ibis.Table, int]:
+    """The events of users and items with enough of them, and how many were dropped for their items."""
+    dropped = 0
+    while True:
+        kept = desk.keep(_often(events, "u", how.min_events))
+        if how.min_item_events == 1:
+            return kept, dropped
+        before, kept = _count(kept), desk.keep(_often(kept, "i", how.min_item_events))
+        after = _count(kept)
+        if after == before:
+            return kept, dropped
+        events, dropped = kept, dropped + before - after
+
+
+def _often(events: ibis.Table, column: str, least: int) -> ibis.Table:
+    """The events whose value in a column occurs ``least`` times or more."""
+    if least <= 1:
+        return events
+    enough = events.group_by(column).aggregate(n=lambda t: t.count()).filter(lambda t: t.n >= least)
+    return events.semi_join(enough, column)
 
 
 def _count(table: ibis.Table) -> int:
@@ -210,7 +233,8 @@ def _report(raw: Events, time: TimeColumn, how: Preparation, counts: dict[str, i
             "read": counts["read"],
             "of_items_lacking_modalities": counts["read"] - counts["after_items"],
             "duplicates_dropped": counts["after_items"] - counts["after_duplicates"],
-            "of_users_dropped": counts["after_duplicates"] - counts["kept"],
+            "of_rare_items": counts["of_rare_items"],
+            "of_users_dropped": counts["after_duplicates"] - counts["kept"] - counts["of_rare_items"],
             "kept": counts["kept"],
         },
         "users": {"read": counts["users_read"], "dropped": counts["users_read"] - dataset.n_users, "kept": dataset.n_users},
@@ -232,6 +256,9 @@ def _nothing_left(counts: dict[str, int], how: Preparation) -> str:
     said = f"no event is left of {counts['read']}: "
     if counts["after_items"] == 0:
         return said + f"every item lacks one of {', '.join(how.require)}; ask for less, or check the item table and the pictures"
+    if how.min_item_events > 1:
+        core = f"users with {how.min_events} events of items with {how.min_item_events}"
+        return said + f"there is no core of {core}; ask for fewer (min_events, min_item_events)"
     return said + f"none of {counts['users_after_items']} users has {how.min_events} events; ask for fewer (min_events)"
 
 
