@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tests.conftest import random_features
 from tmmsrec import zoo
@@ -206,3 +207,33 @@ def test_a_step_without_the_modality_is_not_attended_to():
     other[:, 0], other[:, 2] = 9.0, -9.0
     assert torch.equal(module(x, mask)[:, [1, 3]], module(other, mask)[:, [1, 3]])
     assert module(x, torch.zeros(1, 4, dtype=torch.bool)).isfinite().all()
+
+
+@pytest.mark.parametrize("norm", ["original", "pre", "post"])
+def test_without_the_key_mask_it_is_left_padded_code_that_looks_at_its_padding(norm):
+    """Against zero vectors really put before the events, causal mask only, slots set to zero after every block (sheet 4, D9)."""
+    torch.manual_seed(0)
+    value, length = Attention(blocks=2, heads=2, norm=norm, dropout=0.0), 9
+    masked, seeing = value.build(12, length), replace(value, key_mask=False).build(12, length)
+    for parameter in masked.parameters():  # norms and biases too, so that an empty slot's key is not zero
+        nn.init.normal_(parameter, std=0.3)
+    seeing.load_state_dict(masked.state_dict())
+    lengths = [3, 9, 1, 6]
+    x = torch.zeros(4, 9, 12)
+    left = torch.zeros(4, 9, 12)
+    for row, n in enumerate(lengths):
+        x[row, :n] = torch.randn(n, 12)
+        left[row, 9 - n :] = x[row, :n]
+    real = left.ne(0).any(-1, keepdim=True)
+    expected = left
+    for block in masked.blocks:
+        expected = block(expected, None) * real
+    expected = masked.norm(expected)
+    got = seeing(x)
+    for row, n in enumerate(lengths):
+        torch.testing.assert_close(got[row, :n], expected[row, 9 - n :], atol=1e-5, rtol=1e-5)
+    last = torch.tensor([2, 8, 0, 5])
+    torch.testing.assert_close(seeing.newest(x, None, last), expected[:, -1], atol=1e-5, rtol=1e-5)
+    full = [1]
+    torch.testing.assert_close(got[full], masked(x)[full], atol=1e-5, rtol=1e-5)  # nothing to look at where nothing is empty
+    assert not torch.allclose(got[0, :3], masked(x)[0, :3], atol=1e-2)

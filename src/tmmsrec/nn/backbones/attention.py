@@ -24,6 +24,9 @@ class Attention(Backbone):
         norm: "original" normalises the query only and adds to the normalised query, as the official code does;
             "pre" is x + f(LN(x)), as the paper's text says; "post" is LN(x + f(x)).
         output: a linear map after the heads (W_O), as every port to torch has and the official code has not.
+        key_mask: padding is never looked at.  Without, each of the ``length - T`` empty slots that left-padded code puts before T
+            events is a zero vector that takes its share of the attention, as in the authors' code and the ports to torch; scores
+            then depend on ``length``.  (One slot stands for all of them, so dropout drops them together.)
     """
 
     blocks: int = 2
@@ -31,29 +34,48 @@ class Attention(Backbone):
     dropout: float = 0.5
     norm: Literal["original", "pre", "post"] = "original"
     output: bool = True
+    key_mask: bool = True
 
     def build(self, width: int, length: int) -> nn.Module:
         """L blocks and a last layer norm; raises ValueError when the heads do not divide the width."""
         if width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide the width {width}")
-        return _Encoder(self, width)
+        return _Encoder(self, width, length)
 
 
 class _Encoder(nn.Module):
-    def __init__(self, value: Attention, width: int) -> None:
+    def __init__(self, value: Attention, width: int, length: int) -> None:
         super().__init__()
+        self.key_mask, self.length = value.key_mask, length
         self.blocks = nn.ModuleList(_Block(value, width) for _ in range(value.blocks))
         self.norm = nn.LayerNorm(width, eps=1e-8)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if not self.key_mask:
+            return self._seeing_padding(x)
         allowed = self._allowed(x, mask)
         for block in self.blocks:
             x = block(x, allowed)
         normed: Tensor = self.norm(x)
         return normed
 
+    def _seeing_padding(self, x: Tensor) -> Tensor:
+        """[B, L, d] where a zero vector before the first event, counted ``length - T`` times, is looked at too."""
+        steps = torch.arange(x.shape[1] + 1, device=x.device)
+        events = (x.ne(0).any(-1) * steps[1:]).amax(1)  # T; empty slots are zero vectors, and so are these
+        x = nn.functional.pad(x, (0, 0, 1, 0))
+        seen = torch.where(steps[:, None] >= steps, 0.0, -torch.inf).to(x).repeat(len(x), 1, 1)
+        seen[:, 1:, 0] = (self.length - events).clamp_min(0).log()[:, None]
+        real = (steps > 0)[:, None]
+        for block in self.blocks:
+            x = block(x, seen[:, None]) * real
+        normed: Tensor = self.norm(x)[:, 1:]
+        return normed
+
     def newest(self, x: Tensor, mask: Tensor | None, last: Tensor) -> Tensor:
         """[B, d] the rows of ``forward`` at ``last`` [B]; the last block makes only these, half of what two blocks would."""
+        if not self.key_mask:
+            return _at(self.forward(x, mask), last)[:, 0]
         allowed = self._allowed(x, mask)
         for block in self.blocks[:-1]:
             x = block(x, allowed)
