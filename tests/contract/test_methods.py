@@ -260,6 +260,7 @@ def test_says_truly_whether_it_reads_users(method, dataset, parts):
 @every_method
 def test_vectors_reproduce_scores_through_a_plain_product(method, dataset, parts):
     model = built(method, dataset)
+    assert isinstance(model, VectorModel) is method.inner_product
     if not isinstance(model, VectorModel):
         pytest.skip("not an inner product, and says so")
     batch = first_batch(method, parts.test)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from tests.conftest import DAY, small
-from tmmsrec.data.batch import Negatives, Sampler, ranking_batches, training_batches
+from tmmsrec.data.batch import Negatives, Rows, Sampler, ranking_batches, training_batches
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import ByTime, LeaveOneOut
@@ -79,6 +79,47 @@ def test_training_batches_hold_every_step_once_and_shift_by_one():
             assert n == min(4, part.stop[user] - 1)
             seen.append(user)
     assert sorted(seen) == part.users.tolist()
+
+
+def test_rows_per_event_hold_every_target_once_after_its_own_history():
+    data = small(users=33)
+    part, log = LeaveOneOut().cut(data.interactions).train, data.interactions
+    sampler = Sampler(part, data.n_items, Negatives(per_step=2))
+    found = []
+    for batch in training_batches(part, size=8, length=3, sampler=sampler, seed=(3,), per="event"):
+        assert ((batch.targets != 0).sum(1) == 1).all()
+        for row, user in enumerate(batch.users.tolist()):
+            n = int(batch.mask[row].sum())
+            assert int(batch.targets[row, n - 1]) > 0, "the target stands beside the newest event"
+            start = log.offsets[user]
+            at = next(
+                e
+                for e in range(start + n, start + part.stop[user])
+                if log.items[e - n : e].tolist() == batch.items[row, :n].tolist()
+                and log.times[e] == batch.now[row, n - 1]
+                and (user, e) not in found
+                and n == min(3, e - start)
+            )
+            assert log.items[at] == batch.targets[row, n - 1]
+            assert batch.times[row, :n].tolist() == log.times[at - n : at].tolist()
+            assert batch.now[row, :n].tolist() == log.times[at - n + 1 : at + 1].tolist()
+            found.append((user, at))
+    assert len(found) == int((part.stop[part.users] - 1).sum()) == len(set(found)) == len(Rows.of(part, 3, "event"))
+
+
+def test_rows_without_history_are_the_distinct_pairs_of_user_and_item():
+    log = log_of([1, 2, 1, 3, 9, 9], [4, 4, 5, 9, 9])
+    part = LeaveOneOut().cut(log).train
+    sampler = Sampler(part, 9, Negatives(per_step=1))
+    pairs = []
+    for batch in training_batches(part, size=2, length=0, sampler=sampler, seed=(0,), per="event"):
+        assert batch.items.shape == batch.targets.shape == (len(batch.users), 1)
+        assert not batch.items.any()
+        assert batch.negatives.shape == (len(batch.users), 1, 1)
+        pairs += zip(batch.users.tolist(), batch.targets[:, 0].tolist(), strict=True)
+    assert sorted(pairs) == [(0, 1), (0, 2), (0, 3), (1, 4), (1, 5)]
+    with pytest.raises(ValueError, match="per event"):
+        Rows.of(part, 0, "user")
 
 
 def test_passes_differ_by_seed_and_can_be_taken_up_again():

@@ -19,8 +19,9 @@ from tests.conftest import small
 from tmmsrec import zoo
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.data.catalog import Features
+from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.split import LeaveOneOut
+from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.fit import fit
 from tmmsrec.models.sequential import Entry
 from tmmsrec.nn.backbones.attention import Attention
@@ -263,3 +264,44 @@ def test_compiled_training_gives_the_same_curve(data):
             pytest.skip(f"torch.compile does not work here: {problem}")
         raise
     assert compiled[0]["loss"] == pytest.approx(plain[0]["loss"], rel=1e-4)
+
+
+def test_refit_learns_the_validation_events_too_for_as_many_epochs(data, tmp_path):
+    """Equal to training by hand on a part with the validation targets in it; the test items still change nothing."""
+    how = {"epochs": 5, "patience": 5}
+    plain, again = train(data, **how), train(data, tmp_path / "job", refit=True, **how)
+    assert (plain.refit, again.refit) == (False, True)
+    assert (again.best, again.best_epoch, len(again.history)) == (plain.best, plain.best_epoch, len(plain.history))
+    assert not same_weights(plain, again)
+    log = data.interactions
+    shorter = replace(data, interactions=Interactions.of(*_without_last(log), log.users))
+    grown = Part("train", shorter.interactions, shorter.interactions.lengths, np.flatnonzero(shorter.interactions.lengths >= 2))
+    valid = LeaveOneOut().cut(log).valid  # watched in vain: every epoch is run
+    training = Training(epochs=plain.best_epoch + 1, batch=8, every=plain.best_epoch + 1)
+    by_hand = fit(METHOD, shorter, train=grown, valid=replace(valid, interactions=log), training=training)
+    assert same_weights(again, by_hand)
+
+
+def _without_last(log):
+    kept = np.ones(len(log), dtype=bool)
+    kept[log.offsets[1:] - 1] = False
+    return np.repeat(np.arange(log.users), log.lengths)[kept], log.items[kept], log.times[kept]
+
+
+def test_a_refit_that_was_stopped_goes_on(data, tmp_path, monkeypatch):
+    from tmmsrec import fit as loop
+
+    how = {"epochs": 3, "refit": True}
+    straight, real, steps = train(data, **how), loop._Loop._step, []
+
+    def counted(self, batch):
+        if self.valid is None and len(steps) == 3:
+            raise Killed
+        steps.extend([0] if self.valid is None else [])
+        return real(self, batch)
+
+    monkeypatch.setattr(loop._Loop, "_step", counted)
+    with pytest.raises(Killed):
+        train(data, tmp_path / "job", **how)
+    monkeypatch.setattr(loop._Loop, "_step", real)
+    assert same_weights(straight, train(data, tmp_path / "job", **how))

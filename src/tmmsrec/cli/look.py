@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tmmsrec.cli import screen
 
-WHAT = ("methods", "parts", "runs")
+if TYPE_CHECKING:
+    from tmmsrec.data.dataset import Dataset
+    from tmmsrec.models.base import Method
+
+WHAT = ("methods", "parts", "studies", "runs")
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, parts (what --set can choose from) or runs.")] = "methods",
+    what: Annotated[str, typer.Argument(help="methods, parts (what --set can choose from), studies or runs.")] = "methods",
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+    data: Annotated[Path | None, typer.Option(help="A Dataset folder: count each method's parameters on it.")] = None,
 ) -> None:
-    """Methods by name, parts by place, or runs in a folder."""
+    """Methods by name, parts by place, studies, or runs in a folder."""
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.values import nearest
 
@@ -25,21 +30,51 @@ def list_(
         raise DataProblem(f"unknown list '{what}'{nearest(what, WHAT)}; known: {', '.join(WHAT)}")
     if what == "runs":
         return _runs(folder)
-    _methods() if what == "methods" else _parts()
+    if what == "studies":
+        return _studies()
+    _methods(data) if what == "methods" else _parts()
 
 
-def _methods() -> None:
+def _methods(folder: Path | None) -> None:
     from rich.table import Table
 
     from tmmsrec import zoo
+    from tmmsrec.data import store
 
+    dataset = store.load(folder) if folder is not None else None
     table = Table(header_style="bold")
-    for head, narrowest in (("method", 20), ("reads", 13), ("past times", 10), ("moment", 6), ("source", 8)):
-        table.add_column(head, no_wrap=True, min_width=narrowest)
+    for head in ("method", "reads", "product", *(["parameters"] if dataset else []), "source"):
+        table.add_column(head, no_wrap=head in ("method", "parameters"), justify="right" if head == "parameters" else "left")
     for name, method in zoo.methods().items():
-        yes = ["yes" if told else "" for told in (method.reads_time, method.reads_now)]
-        table.add_row(name, " ".join(method.reads), *yes, method.source, end_section=name == zoo.FLOORS[-1])
+        size = [_parameters(method, dataset)] if dataset else []
+        product = "yes" if method.inner_product else "no"
+        table.add_row(name, " ".join(reads(method)), product, *size, method.source, end_section=name == zoo.FLOORS[-1])
     screen.console().print(table)
+    screen.say(
+        "reads: id, text, image; times of past events; now, the moment of the request; users, rows of the users of its training. "
+        "product: the score is one inner product, so any vector index serves it. "
+        + (f"parameters: on {dataset!r}" if dataset else "--data DIR counts parameters.")
+    )
+
+
+def reads(method: Method) -> list[str]:
+    """Everything that a method reads: modalities, and "times", "now", "users"."""
+    told = {"times": method.reads_time, "now": method.reads_now, "users": method.reads_users}
+    return [*method.reads, *[name for name, yes in told.items() if yes]]
+
+
+def _parameters(method: Method, dataset: Dataset) -> str:
+    """How many numbers are trained on a dataset; what is lacking where it cannot be built."""
+    lacking = [m for m in method.reads if m != "id" and m not in dataset.features]
+    if lacking:
+        return f"no {lacking[0]}"
+    return f"{sum(p.numel() for p in method.build(dataset).parameters() if p.requires_grad):,}"
+
+
+def _studies() -> None:
+    from tmmsrec import studies
+
+    screen.pairs("", {name: studies.named(name).title for name in studies.names()})
 
 
 def _parts() -> None:
@@ -47,9 +82,12 @@ def _parts() -> None:
     from tmmsrec.nn.backbones import Backbone
     from tmmsrec.nn.fusion import Fusion
     from tmmsrec.nn.losses import Loss
+    from tmmsrec.nn.outputs import Output
     from tmmsrec.nn.time import TimeEncoder
 
-    places: dict[str, type] = {"time": TimeEncoder, "fusion": Fusion, "backbone": Backbone, "loss": Loss}
+    places: dict[str, type] = {
+        "time": TimeEncoder, "fusion": Fusion, "backbone": Backbone, "loss": Loss, "output": Output
+    }  # fmt: skip
     screen.pairs("", {f"--set {place}=": ", ".join(sorted(values.offered(base))) for place, base in places.items()})
 
 

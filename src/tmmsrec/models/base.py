@@ -30,13 +30,23 @@ class Pretraining:
 class Method(ABC):
     """A value that describes a recommender.
 
-    Class attributes say what a table that compares methods must say too: the source, and whether the method reads the user's own
-    row (then it knows only users of its training, and does not see events after it), and the moment of the request.
+    Class attributes say what a table that compares methods must say too.
+
+    Attributes:
+        inner_product: whether the score is one inner product of a user's and an item's vector; ``build`` then gives a VectorModel.
+        reads_users: whether it knows users by rows of their own; then it knows only users of its training, and nothing of what
+            they did after it.
+        reads_now: whether the moment of the request changes the scores.
     """
 
-    source: ClassVar[str]
+    inner_product: ClassVar[bool] = True
     reads_users: ClassVar[bool] = False
     reads_now: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Where it comes from."""
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ class Popularity(Method):
     """Items by how often they occur."""
 
     source: ClassVar[str] = "counting"
+    inner_product: ClassVar[bool] = False
 
     def build(self, dataset: Dataset) -> Model:
         """Counts of nothing yet."""
@@ -45,6 +46,7 @@ class Repeat(Method):
     newest: int = 0
 
     source: ClassVar[str] = "counting"
+    inner_product: ClassVar[bool] = False
 
     @property
     def history(self) -> int:
@@ -78,6 +80,7 @@ class Markov(Method):
     backoff: float = 1e-6
 
     source: ClassVar[str] = "counting"
+    inner_product: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay <= 1:

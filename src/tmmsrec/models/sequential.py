@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -83,8 +83,6 @@ class Sequential(Method):
     output: Output = Tied()
     entry: Entry = Entry()
 
-    source: ClassVar[str] = "TMMSRec (2026), section 2, Eq. 4-14"
-
     def __post_init__(self) -> None:
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct and at least one, got {self.modalities}")
@@ -94,6 +92,14 @@ class Sequential(Method):
                 'take the loss at the last step (steps="last")'
             )
         self.time.check(self.width)
+
+    @property
+    def source(self) -> str:
+        """The paper of the framework, or of the backbone where it stands alone."""
+        if self.modalities == ("id",) and not self.reads_time:
+            return self.backbone.source
+        on = "" if isinstance(self.backbone, Attention) else f" on {type(self.backbone).__name__}"
+        return f"Wang et al. 2026 (TMMSRec){on}"
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -29,8 +29,8 @@ class Recommendation:
         rank: its place in the answer, from 1.  In ``explain``: its place among all items.
         fields: what is known of it: title, brand, ...
         shares: each modality's part of the score; they add up to it.
-        basis: "model", or "popularity" when there was no history to read (the score is then the item's events over those of the
-            most popular item).
+        basis: "model", or "popularity" when there was no history to read, or the method knows users by rows of their own and this
+            is none of them (the score is then the item's events over those of the most popular item).
     """
 
     item: Any
@@ -96,10 +96,13 @@ def similar(state: State, row: int, k: int) -> list[Recommendation]:
     """The k items nearest to one by the cosine of whole vectors; without vectors, what follows the item alone.
 
     Raises:
-        DataProblem: the item has no vector.
+        DataProblem: the item has no vector, or the method none at all and no use for a history.
     """
     eligible = state.knows.clone()
     scored: Scored
+    if state.vectors is None and state.method.reads_users:
+        name = type(state.method).__name__
+        raise DataProblem(f"{name} has no item vectors and reads no history: it can recommend to its users, not compare items")
     if state.vectors is None:
         now = asking.now_seconds()
         alone = Asked(asking.NOBODY, np.array([row]), np.array([now]), now)
@@ -130,17 +133,23 @@ class _Cosine(Scored):
 
 
 def _blocks(asked: Sequence[Asked], state: State) -> Iterator[list[int]]:
-    """Questions in blocks, shortest history first; those without any apart."""
+    """Questions in blocks, shortest history first; those that the model cannot read apart."""
     size = max(1, min(512, _BLOCK_SCORES // (state.dataset.n_items + 1)))
     order = np.argsort([len(a.items) for a in asked], kind="stable").tolist()
-    for part in ([n for n in order if not len(asked[n].items)], [n for n in order if len(asked[n].items)]):
+    readable = [_readable(state, a) for a in asked]
+    for part in ([n for n in order if not readable[n]], [n for n in order if readable[n]]):
         for start in range(0, len(part), size):
             yield part[start : start + size]
 
 
+def _readable(state: State, one: Asked) -> bool:
+    """Whether the model can say anything: it knows the user's own row, or there is a history to read."""
+    return one.user != asking.NOBODY if state.method.reads_users else len(one.items) > 0
+
+
 def _score(state: State, block: Sequence[Asked]) -> tuple[Scored, Tensor]:
-    """Scores of questions that all have a history, or all have none; and which items [I+1] may be recommended by them."""
-    if len(block[0].items):
+    """Scores of questions that the model can all read, or none of them; and which items [I+1] may be recommended by them."""
+    if _readable(state, block[0]):
         return state.score(asking.batch_of(block, state.method.history)), state.knows
     eligible = torch.ones_like(state.knows)
     eligible[0] = False

@@ -115,7 +115,8 @@ class Recommender:
 
         Args:
             user: id of a known user; or
-            history: (item, time) pairs in any order.  May be empty: the most popular items are then given, and ``basis`` says so.
+            history: (item, time) pairs in any order.  When it is empty, or the method knows users only by rows of their own
+                (``Method.reads_users``), the most popular items are given, and ``basis`` says so.
             at: the moment of the request; now if not given (the newest event's time should that lie ahead).  A known user's
                 events after it are not read.  Times are seconds, datetimes or ISO texts; without a zone, UTC.
             k: how many.  Fewer come back when fewer are allowed, or known to the model.

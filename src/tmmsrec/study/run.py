@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -108,6 +109,7 @@ def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None) -
     if (folder / "run.json").exists():
         return read_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    before = peak_memory()
     parts = job.split.cut(dataset.interactions)
     fitted = fit(
         job.method,
@@ -125,23 +127,28 @@ def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None) -
     write_tensors(folder / "weights.safetensors", fitted.model.state_dict())
     pq.write_table(per_user(ranks, parts.train, parts.test, dataset.n_items), folder / "ranks.parquet")
     about = _about(job, dataset, fitted, ranks, ranking_seconds)
+    about["memory"] = {"peak_mb": peak_memory(), "before_mb": before}
     atomic_text(folder / "run.json", json.dumps(about, indent=2, ensure_ascii=False))
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    for checkpoint in folder.rglob("checkpoint.safetensors"):
+        checkpoint.unlink()
     return Run(job, folder, about)
 
 
 def read_run(folder: Path) -> Run:
     """A finished run from its folder; raises DataProblem or NewerFormat when it cannot be read."""
     about = read_about(Path(folder) / "run.json", "run", FORMAT)
-    job = about["job"]
-    read = Job(
+    return Run(job_of(about["job"]), Path(folder), about)
+
+
+def job_of(job: Any) -> Job:
+    """A Job from its JSON; raises ValueProblem when a part of it is unknown."""
+    return Job(
         values.from_json(Method, job["method"]),  # type: ignore[type-abstract]
         values.from_json(Training, job["training"]),
         values.from_json(Split, job["split"]),  # type: ignore[type-abstract]
         job["seed"],
         job["exclude_seen"],
     )
-    return Run(read, Path(folder), about)
 
 
 def result(ranks: NDArray[np.float64], cutoffs: tuple[int, ...] = (5, 10, 20)) -> dict[str, float]:
@@ -193,6 +200,16 @@ def _about(job: Job, dataset: Dataset, fitted: Fitted, ranks: Ranks, ranking_sec
         "parameters": sum(p.numel() for p in fitted.model.parameters() if p.requires_grad),
         "versions": versions(),
     }
+
+
+def peak_memory() -> int | None:
+    """Most memory that this process has held so far, in MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
 
 def versions() -> dict[str, str]:

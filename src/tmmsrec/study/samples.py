@@ -96,8 +96,10 @@ def _sample(recommender: Recommender, user: int, k: int, newest: int, pages: _Pa
     ids = dataset.catalog.ids
     history = [(ids[int(log.items[e])], int(log.times[e])) for e in range(start, last)]
     taken, at = ids[int(log.items[last])], int(log.times[last])
-    given = recommender.recommend(history=history, at=at, k=k)
-    placed = recommender.explain(items=[taken], history=history, at=at)[0]
+    # A method with user rows knows the user by its row only; all others are shown the events before the target.
+    who: dict[str, Any] = {"user": dataset.users[user]} if recommender.method.reads_users else {"history": history}
+    given = recommender.recommend(**who, at=at, k=k)
+    placed = recommender.explain(**who, items=[taken], at=at)[0]
     return Sample(
         user=str(dataset.users[user]),
         at=day(at),

@@ -78,20 +78,20 @@ def markdown(report: Report) -> str:
         return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(place, text)
 
     heads = ["method", *[f"{m} (95 % interval)" for m in METRICS], "seconds"]
-    body = [[_cell(r.name), *cells(report, r, mark)] for r in report.rows]
+    body = [[cell(r.name), *cells(report, r, mark)] for r in report.rows]
     if report.ceiling:
         body.append(["*best possible*", *[ceiling(report, m) for m in METRICS], ""])
     pieces = [
         f"# {report.dataset.name}",
         headline(report),
-        _table(heads, body),
-        "\n".join(f"- {_cell(r)}" for r in remarks(report)),
+        markdown_table(heads, body),
+        "\n".join(f"- {cell(r)}" for r in remarks(report)),
         f"## {report.about.name} against the others, NDCG@10 on the same users",
-        _table(["against", "difference (95 % interval)", "p", "better / worse / same"], compared(comparisons(report))),
+        markdown_table(["against", "difference (95 % interval)", "p", "better / worse / same"], compared(comparisons(report))),
         "## HR@10 by groups of test users",
         _sliced(slice_lines(report.tables)),
         "## The data",
-        _table(["", ""], [[k, _cell(v)] for k, v in facts(report.dataset).items()]),
+        markdown_table(["", ""], [[k, cell(v)] for k, v in facts(report.dataset).items()]),
     ]
     return "\n\n".join(pieces) + "\n"
 
@@ -111,13 +111,15 @@ def compared(found: dict[str, Comparison]) -> list[list[str]]:
 
 def _sliced(lines: list[SliceLine]) -> str:
     heads = ["grouped by", "group", "users", *lines[0].methods]
-    return _table(heads, [[x.by, x.label, f"{x.users:,}", *[f"{s.mean:.3f}" for s in x.methods.values()]] for x in lines])
+    return markdown_table(heads, [[x.by, x.label, f"{x.users:,}", *[f"{s.mean:.3f}" for s in x.methods.values()]] for x in lines])
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Text for a cell of a Markdown table."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
 
 
-def _table(heads: list[str], body: list[list[str]]) -> str:
+def markdown_table(heads: list[str], body: list[list[str]]) -> str:
+    """A Markdown table."""
     lines = [heads, ["---"] * len(heads), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -18,6 +18,7 @@ class Backbone(ABC):
     """
 
     causal: ClassVar[bool] = True
+    source: ClassVar[str] = "its author"
 
     @abstractmethod
     def build(self, width: int, length: int) -> nn.Module:

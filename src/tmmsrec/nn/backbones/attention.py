@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,8 @@ class Attention(Backbone):
     norm: Literal["original", "pre", "post"] = "original"
     output: bool = True
     key_mask: bool = True
+
+    source: ClassVar[str] = "Kang and McAuley 2018 (SASRec)"
 
     def build(self, width: int, length: int) -> nn.Module:
         """L blocks and a last layer norm; raises ValueError when the heads do not divide the width."""

@@ -1,0 +1,110 @@
+"""Doing a study: jobs in processes of their own, side by side, and the choice of settings by validation."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmmsrec import values
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.study.run import Job, Run, read_run
+from tmmsrec.study.stages import Listener, Silent
+from tmmsrec.study.study import Setting, Study
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """A finished study.
+
+    Attributes:
+        study: what was asked, with the entrants that the data had the modalities for.
+        dataset: what it was asked of.
+        chosen: name -> the setting that did best in validation.
+        runs: name -> the chosen setting's runs by seed.
+        tried: name -> best validation value of every setting, in the grid's order.
+    """
+
+    study: Study
+    dataset: Dataset
+    chosen: Mapping[str, Setting]
+    runs: Mapping[str, Sequence[Run]]
+    tried: Mapping[str, Sequence[float]]
+
+
+def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, listener: Listener | None = None) -> Results:
+    """Do a study, or read what was done of it; each job runs in a process of its own, so that its memory is its own.
+
+    Args:
+        study: what is asked.
+        dataset: a Dataset folder, since other processes open it too.
+        root: the folder of the runs.
+        processes: jobs side by side; each gets an equal share of the processor's cores.
+        listener: told of every job.
+
+    Raises:
+        DataProblem: the dataset lies in no folder.
+        RuntimeError: a job failed; its own message is told.
+    """
+    if dataset.folder is None:
+        raise DataProblem("a study needs a Dataset folder, since its jobs run in processes of their own: save the data first")
+    listener = listener or Silent()
+    study = study.fitting(dataset)
+    tuning = list(study.tuning())
+    _all([(_title(n, s.changes, 0), job) for n, s, job in tuning], dataset, root, processes, listener)
+    tried: dict[str, list[float]] = {}
+    chosen: dict[str, Setting] = {}
+    for name, setting, job in tuning:
+        found = read_run(root / job.key(dataset)).about["fit"]["best"]
+        value = float("nan") if found is None else float(found)
+        if name not in tried or value > max(tried[name]):
+            chosen[name] = setting
+        tried.setdefault(name, []).append(value)
+    # What needs no training has no luck: one run is all there is.
+    lucky = {n: s for n, s in chosen.items() if read_run(root / s.job(0, study.split).key(dataset)).about["parameters"]}
+    repeats = list(study.repeats(lucky))
+    _all([(_title(n, chosen[n].changes, job.seed), job) for n, job in repeats], dataset, root, processes, listener)
+    runs = {
+        name: [
+            read_run(root / setting.job(seed, study.split).key(dataset)) for seed in range(study.seeds if name in lucky else 1)
+        ]
+        for name, setting in chosen.items()
+    }
+    return Results(study, dataset, chosen, runs, tried)
+
+
+def _title(name: str, changes: Sequence[str], seed: int) -> str:
+    return " ".join([name, *changes, f"seed {seed}"])
+
+
+def _all(jobs: Sequence[tuple[str, Job]], dataset: Dataset, root: Path, processes: int, listener: Listener) -> None:
+    """Do the jobs that are not done; the longest wait is told as it shrinks."""
+    waiting = [(title, job) for title, job in jobs if not (root / job.key(dataset) / "run.json").exists()]
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with ThreadPoolExecutor(processes) as pool:
+        started = {pool.submit(_do, job, dataset, root, threads): title for title, job in waiting}
+        for at, done in enumerate(as_completed(started), 1):
+            problem = done.exception()
+            if problem is not None:
+                pool.shutdown(cancel_futures=True)
+                raise RuntimeError(f"{started[done]}: {problem}") from None
+            about = done.result().about
+            result = f"HR@10 {about['result']['HR@10']:.4f}, {about['seconds']['fit']:.0f} s"
+            listener.stage(f"{at} of {len(waiting)}: {started[done]}: {result}")
+
+
+def _do(job: Job, dataset: Dataset, root: Path, threads: int) -> Run:
+    asked = json.dumps({"job": values.to_json(job), "dataset": str(dataset.folder), "root": str(root)})
+    # Threads that spin while they wait would steal the other jobs' cores.
+    settings = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [sys.executable, "-m", "tmmsrec.study.worker"]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, env=settings, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode}")
+    return read_run(root / job.key(dataset))

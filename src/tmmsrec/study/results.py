@@ -1,0 +1,111 @@
+"""A finished study as a table: means over seeds, intervals over users and seeds, the floors, what was chosen and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmmsrec import metrics
+from tmmsrec.study.conduct import Results
+from tmmsrec.study.run import Run
+from tmmsrec.study.tables import cell, markdown_table
+
+METRICS = ("HR@10", "NDCG@10")
+HEADS = ("method", *METRICS, "over seeds", "against the best floor", "p", "chosen", "epochs", "seconds", "MB", "parameters")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method's line.
+
+    Attributes:
+        name: shown.
+        means: metric name -> mean over users and seeds.
+        intervals: metric name -> 95 % interval over users and seeds.
+        spread: least and largest mean NDCG@10 of a seed.
+        floor: whether it needed no training.
+        against: the paired comparison of NDCG@10 with the best floor; None for floors.
+        p: of that comparison, by Holm corrected for the number of methods.
+        chosen: the changes that did best in validation.
+        runs: by seed.
+    """
+
+    name: str
+    means: dict[str, float]
+    intervals: dict[str, metrics.Interval]
+    spread: tuple[float, float]
+    floor: bool
+    against: metrics.Comparison | None
+    p: float
+    chosen: tuple[str, ...]
+    runs: Sequence[Run]
+
+
+def lines(results: Results) -> list[Line]:
+    """Floors first, in the study's order; the best floor is the one with the highest NDCG@10."""
+    values = {name: {m: _values(runs, m) for m in METRICS} for name, runs in results.runs.items()}
+    floors = [name for name, runs in results.runs.items() if not runs[0].about["parameters"]]
+    best = max(floors, key=lambda name: values[name]["NDCG@10"].mean(), default=None)
+    trained = [name for name in results.runs if name not in floors]
+    found = {n: metrics.paired_test(values[n]["NDCG@10"], values[best]["NDCG@10"]) for n in trained} if best else {}
+    corrected = dict(zip(found, metrics.holm([c.p for c in found.values()]), strict=True)) if found else {}
+    return [
+        Line(
+            name=name,
+            means={m: float(v.mean()) for m, v in values[name].items()},
+            intervals={m: metrics.interval(v) for m, v in values[name].items()},
+            spread=_spread(values[name]["NDCG@10"]),
+            floor=name in floors,
+            against=found.get(name),
+            p=float(corrected.get(name, np.nan)),
+            chosen=results.chosen[name].changes,
+            runs=results.runs[name],
+        )
+        for name in [*floors, *trained]
+    ]
+
+
+def _values(runs: Sequence[Run], metric: str) -> NDArray[np.float64]:
+    """[S, U] of a metric."""
+    return np.stack([metrics.parse(metric)(run.ranks) for run in runs])
+
+
+def _spread(values: NDArray[np.float64]) -> tuple[float, float]:
+    means = values.mean(axis=1)
+    return float(means.min()), float(means.max())
+
+
+def markdown(results: Results) -> str:
+    """The table with what a reader must know of it."""
+    body = [[cell(text) for text in _cells(line)] for line in lines(results)]
+    data, study = results.dataset, results.study
+    users = next(iter(results.runs.values()))[0].about["test_users"]
+    grids = sorted({len(e.grid) for n, e in study.entrants.items() if results.runs[n][0].about["parameters"]})
+    said = (
+        f"{data!r}. {users:,} test users; leave-one-out, all items ranked, seen ones kept, ties at their mean rank. Trained "
+        f"methods: {study.seeds} seeds of the setting that did best in validation (NDCG@10, seed 0) among "
+        f"{' or '.join(map(str, grids))} settings each; the test part was ranked once by each run, after its choice. Intervals: 95 %, users and seeds resampled "
+        "together. p: paired sign flips over users against the best floor, Holm-corrected over the table. Seconds and memory: "
+        "medians over seeds, one process each."
+    )
+    return f"## {data.name}\n\n{said}\n\n{markdown_table(list(HEADS), body)}\n"
+
+
+def _cells(line: Line) -> list[str]:
+    shown = [f"{line.means[m]:.4f} [{line.intervals[m].lo:.3f}, {line.intervals[m].hi:.3f}]" for m in METRICS]
+    spread = "-" if len(line.runs) == 1 else f"{line.spread[0]:.4f} to {line.spread[1]:.4f}"
+    against, p = "-", "-"
+    if line.against is not None:
+        against = f"{line.against.difference:+.4f} [{line.against.interval.lo:+.4f}, {line.against.interval.hi:+.4f}]"
+        p = f"{line.p:.3f}" if line.p >= 0.001 else "< .001"
+    refit = ["refit"] if line.runs[0].about["fit"].get("refit") else []
+    chosen = ", ".join([c.removeprefix("training.").removeprefix("optimiser.") for c in line.chosen] + refit)
+    epochs = "-" if line.floor else f"{np.median([r.about['fit']['best_epoch'] + 1 for r in line.runs]):.0f}"
+    seconds = "-" if line.floor else f"{np.median([r.about['seconds']['fit'] for r in line.runs]):,.0f}"
+    memory = [r.about["memory"]["peak_mb"] for r in line.runs if r.about.get("memory", {}).get("peak_mb")]
+    megabytes = f"{np.median(memory):,.0f}" if memory else "-"
+    parameters = f"{line.runs[0].about['parameters']:,}"
+    return [line.name, *shown, spread, against, p, chosen or "-", epochs, seconds, megabytes, parameters]

@@ -1,0 +1,117 @@
+"""A study: methods on one dataset, tuned alike on validation alone, and run with several seeds.
+
+A study is a value; its runs lie in a folder and are shared by every study that holds them (``study.run``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tmmsrec import values
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.split import LeaveOneOut, Split
+from tmmsrec.models.base import Method
+from tmmsrec.study.run import Job
+from tmmsrec.training import Training
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to train a method.
+
+    Attributes:
+        method: with the changes made.
+        training: with the changes made.
+        changes: what tells it from the entrant's own, ``field=value``.
+    """
+
+    method: Method
+    training: Training
+    changes: tuple[str, ...] = ()
+
+    def job(self, seed: int, split: Split) -> Job:
+        """The job with a seed."""
+        return Job(self.method, self.training, split, seed)
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A method in a study.
+
+    Attributes:
+        method: what is trained and tested.
+        training: how.
+        grid: the settings to choose from by validation, each a tuple of ``field=value`` changes: of the method, or of the
+            training where the field begins with ``training.``.  One empty tuple is no tuning.
+    """
+
+    method: Method
+    training: Training = field(default_factory=Training)
+    grid: tuple[tuple[str, ...], ...] = ((),)
+
+    def settings(self) -> list[Setting]:
+        """Every setting of the grid; raises ValueProblem for a change that cannot be made."""
+        return [self._setting(changes) for changes in self.grid]
+
+    def _setting(self, changes: tuple[str, ...]) -> Setting:
+        mark = "training."
+        of_training = [c.removeprefix(mark) for c in changes if c.startswith(mark)]
+        of_method = [c for c in changes if not c.startswith(mark)]
+        return Setting(values.change_all(self.method, of_method), values.change_all(self.training, of_training), changes)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is asked.
+
+    Attributes:
+        title: of the table.
+        entrants: name -> entrant, in the table's order.
+        seeds: how many seeds each chosen setting is run with, 0, 1, ...; the first one is the one that settings are chosen by.
+        split: which events are held out.
+    """
+
+    title: str
+    entrants: Mapping[str, Entrant]
+    seeds: int = 3
+    split: Split = LeaveOneOut()
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise values.ValueProblem(f"a study needs at least one seed, got {self.seeds}")
+
+    def fitting(self, dataset: Dataset) -> Study:
+        """The study with the entrants whose modalities the data has."""
+        able = {n: e for n, e in self.entrants.items() if set(e.method.reads) - {"id"} <= set(dataset.features)}
+        return dataclasses.replace(self, entrants=able)
+
+    def only(self, names: Collection[str] | None) -> Study:
+        """The study with the named entrants and all that need no grid; raises ValueProblem for an unknown name."""
+        if not names:
+            return self
+        for name in names:
+            if name not in self.entrants:
+                known = ", ".join(self.entrants)
+                raise values.ValueProblem(f"'{name}' is not in this study{values.nearest(name, self.entrants)}; it has {known}")
+        kept = {n: e for n, e in self.entrants.items() if n in names or len(e.grid) == 1}
+        return dataclasses.replace(self, entrants=kept)
+
+    def changed(self, changes: Sequence[str]) -> Study:
+        """The study with changes to every training; raises ValueProblem for one that cannot be made."""
+        changed = {
+            n: dataclasses.replace(e, training=values.change_all(e.training, changes)) for n, e in self.entrants.items()
+        }
+        return dataclasses.replace(self, entrants=changed)
+
+    def tuning(self) -> Iterator[tuple[str, Setting, Job]]:
+        """The jobs that settings are chosen by: every setting with the first seed."""
+        for name, entrant in self.entrants.items():
+            for setting in entrant.settings():
+                yield name, setting, setting.job(0, self.split)
+
+    def repeats(self, chosen: Mapping[str, Setting]) -> Iterator[tuple[str, Job]]:
+        """The jobs of the other seeds, for the settings that were chosen."""
+        for name, setting in chosen.items():
+            yield from ((name, setting.job(seed, self.split)) for seed in range(1, self.seeds))
