@@ -19,7 +19,7 @@ from bench.worlds import shop
 from tmmsrec.data.batch import Batch, Sampler, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import LeaveOneOut, Parts
-from tmmsrec.fit import _Loop
+from tmmsrec.fit import Lesson, _Loop
 from tmmsrec.models.base import Model
 from tmmsrec.models.sequential import Sequential, SequentialModel
 from tmmsrec.nn.time import TIE, Nothing
@@ -53,7 +53,8 @@ def _rows(name: str, method: Sequential, dataset: Dataset, parts: Parts, count: 
     torch.manual_seed(0)
     model = method.build(dataset)
     sampler = Sampler(parts.train, dataset.n_items, method.negatives)
-    loop = _Loop(method, model, sampler, parts.train, parts.valid, Training(), 0)
+    lesson = Lesson(model.loss, parts.train, method.per, LENGTH, sampler)
+    loop = _Loop(model, lesson, parts.valid, Training(), 0)
     model.train()
     loop._step(next(_sample(parts, sampler, 1, size=16)))  # first-call costs are nobody's
     turns = [_turns(loop, batch, tries) for batch in _sample(parts, sampler, count)]

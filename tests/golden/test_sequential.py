@@ -237,3 +237,49 @@ def test_without_the_key_mask_it_is_left_padded_code_that_looks_at_its_padding(n
     full = [1]
     torch.testing.assert_close(got[full], masked(x)[full], atol=1e-5, rtol=1e-5)  # nothing to look at where nothing is empty
     assert not torch.allclose(got[0, :3], masked(x)[0, :3], atol=1e-2)
+
+
+# Scores of pmixer/SASRec.pytorch (commit fde8a9c, run as it stands on torch 2.13) with the weights of ``formula`` below: 9 items,
+# d = 6, 5 positions, 2 blocks, 2 heads, histories 3 1 4 1 5 and 9 2 6 5 3.
+PMIXER = {
+    "pre": [
+        [-0.214270, 0.583660, -0.358022, -0.232612, 0.586103, -0.342074, -0.250692, 0.587883, -0.325740],
+        [-0.784640, 0.086936, 0.699397, -0.772710, 0.058262, 0.715583, -0.759907, 0.029522, 0.730960],
+    ],
+    "post": [
+        [-0.515351, 0.703508, -0.174454, -0.532452, 0.696535, -0.150516, -0.548951, 0.688774, -0.126407],
+        [-0.906156, 0.300649, 0.611363, -0.900104, 0.271208, 0.634178, -0.893033, 0.241461, 0.656276],
+    ],
+}
+
+
+def formula(number, *shape):
+    n = int(np.prod(shape))
+    return (torch.sin(torch.arange(n, dtype=torch.float64) * 0.7 + number) * 0.4).reshape(shape).float()
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_equal_weights_give_the_scores_of_a_public_sasrec(norm):
+    method = replace(
+        zoo.SASREC, width=6, length=5, backbone=Attention(blocks=2, heads=2, norm=norm), entry=Entry(dropped="streams", scaled=True)
+    )
+    data = Dataset.in_memory("none", Interactions.of(np.zeros(1, int), np.ones(1, int), np.zeros(1, int)), 9)
+    model = method.build(data).eval()
+    with torch.no_grad():
+        model.tables[0].table.weight[1:] = formula(1, 10, 6)[1:]
+        model.time[0].table.weight[1:] = formula(2, 6, 6)[1:]
+        for number, block in enumerate(model.backbones[0].blocks, 1):
+            k = 10 * number
+            block.query.weight[:], block.query.bias[:] = formula(k + 1, 6, 6), formula(k + 1.5, 6)
+            block.key_value.weight[:] = torch.cat([formula(k + 2, 6, 6), formula(k + 3, 6, 6)])
+            block.key_value.bias[:] = torch.cat([formula(k + 2.5, 6), formula(k + 3.5, 6)])
+            block.output.weight[:], block.output.bias[:] = formula(k + 4, 6, 6), formula(k + 4.5, 6)
+            block.inner.weight[:], block.inner.bias[:] = formula(k + 7, 6, 6), formula(k + 7.5, 6)
+            block.outer.weight[:], block.outer.bias[:] = formula(k + 8, 6, 6), formula(k + 8.5, 6)
+            for at, layer in ((5, block.attention_norm), (6, block.forward_norm)):
+                layer.weight[:], layer.bias[:] = 1 + formula(k + at, 6), formula(k + at + 0.5, 6)
+        last = model.backbones[0].norm
+        last.weight[:], last.bias[:] = 1 + formula(3, 6), formula(3.5, 6)
+    items = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
+    batch = history_batch(np.array([0, 0]), items, np.ones_like(items), np.array([2, 2]))
+    torch.testing.assert_close(model.score(batch)[:, 1:].detach(), torch.tensor(PMIXER[norm]), atol=1e-5, rtol=1e-5)
