@@ -1,6 +1,7 @@
-"""The methods of the paper as named values, and the floors.
+"""The methods of the paper as named values, the floors, and how each is trained where the usual Training does not suit it.
 
-Widths, dropout and depth are the best of the paper's Figure 7; ``replace(TMMSREC, width=126)`` is a smaller one.
+Widths, dropout and depth of TMMSRec are the best of the paper's Figure 7; ``replace(TMMSREC, width=126)`` is a smaller one.  The
+baselines have the paper's 128 (section 3.4); where TIE must fit beside them, its nearest multiple of six, 126.
 """
 
 from __future__ import annotations
@@ -8,10 +9,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tmmsrec.models.base import Method
+from tmmsrec.models.bert4rec import BERT4Rec
 from tmmsrec.models.counting import Markov, Popularity, Repeat
+from tmmsrec.models.freedom import FREEDOM as _FREEDOM
+from tmmsrec.models.maml import MAML as _MAML
+from tmmsrec.models.mgat import MGAT as _MGAT
+from tmmsrec.models.mmmlp import MMMLP as _MMMLP
+from tmmsrec.models.s3rec import S3Rec
 from tmmsrec.models.sequential import Entry, Sequential
-from tmmsrec.nn.fusion import MLP, Add, Linear
+from tmmsrec.models.vbpr import VBPR as _VBPR
+from tmmsrec.nn.backbones.attention import Attention
+from tmmsrec.nn.backbones.gru4rec import GRU4Rec
+from tmmsrec.nn.backbones.mlp4rec import CausalMLP4Rec, MLP4Rec
+from tmmsrec.nn.backbones.nextitnet import NextItNet
+from tmmsrec.nn.backbones.trimlp import TriMLP
+from tmmsrec.nn.fusion import MLP, Add, Apart, Linear
+from tmmsrec.nn.losses import BCE, CrossEntropy
+from tmmsrec.nn.outputs import Classifier, Tied
 from tmmsrec.nn.time import TIE, Learned, Nothing, Random, Sinusoid
+from tmmsrec.training import Adam, Training
 
 POPULARITY = Popularity()
 REPEAT_LAST = Repeat(newest=1)
@@ -19,9 +35,31 @@ REPEAT = Repeat()
 MARKOV = Markov()
 MARKOV_DECAYED = Markov(decay=0.5, span=3, reach=50, backoff=0.2)
 
+# Table 3: the baselines that read a history.
 SASREC = Sequential(width=126, time=Learned(), entry=Entry(dropped="streams", scaled=True))
+BERT4REC = BERT4Rec()
+TRIMLP = Sequential(width=128, backbone=TriMLP(), loss=CrossEntropy(), output=Classifier())
+S3REC = S3Rec()
+S3REC_ITV = S3Rec(modalities=("text", "image"))
+MMMLP = _MMMLP()
+
+# Table 3: the baselines that know users by rows of their own.
+VBPR = _VBPR()
+VBPR_ITV = _VBPR(modalities=("text", "image"))
+MGAT = _MGAT()
+MAML = _MAML()
+FREEDOM = _FREEDOM()
 
 TMMSREC = Sequential(modalities=("id", "text", "image"), width=768, time=TIE())
+
+# The authors' code where it differs from their paper: one encoder for all, joined blocks, dropout .2, padding attended to.
+TMMSREC_AS_CODED = replace(
+    TMMSREC,
+    time=TIE(dropout=0.2, layout="blocked"),
+    fusion=Apart(one_encoder=True),
+    backbone=Attention(dropout=0.2, key_mask=False),
+    entry=Entry(dropout=0.2),
+)
 
 # Table 4: modalities and TIE.
 TMMSREC_ID = replace(TMMSREC, modalities=("id",), time=Nothing())
@@ -42,9 +80,44 @@ TMMSREC_ADD = replace(TMMSREC, fusion=Add())
 TMMSREC_LINEAR = replace(TMMSREC, fusion=Linear())
 TMMSREC_MLP = replace(TMMSREC, fusion=MLP())
 
+# Figure 5: three of a baseline, one for each modality, their scores added.
+SASREC_ENSEMBLE = replace(SASREC, modalities=("id", "text", "image"))
+TRIMLP_ENSEMBLE = replace(TRIMLP, modalities=("id", "text", "image"), loss=BCE(), output=Tied())
+
+# Figure 6: backbones without the framework and with it, all trained as section 3.8 says.
+GRU4REC = Sequential(width=126, backbone=GRU4Rec())
+NEXTITNET = Sequential(width=126, backbone=NextItNet())
+MLP4REC = Sequential(width=126, backbone=MLP4Rec(), steps="last")
+MLP4REC_CAUSAL = Sequential(width=126, backbone=CausalMLP4Rec())
+TMMSREC_GRU4REC = replace(TMMSREC, width=126, backbone=GRU4Rec())
+TMMSREC_NEXTITNET = replace(TMMSREC, width=126, backbone=NextItNet())
+TMMSREC_MLP4REC = replace(TMMSREC, width=126, backbone=MLP4Rec(), steps="last")
+TMMSREC_MLP4REC_CAUSAL = replace(TMMSREC, width=126, backbone=CausalMLP4Rec())
+
 FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed")
+
+# Batches of single events hold as much as batches of users do.
+_EVENTS = Training(batch=1024)
+_TRAININGS = {
+    "mmmlp": _EVENTS,
+    "mlp4rec": _EVENTS,
+    "tmmsrec-mlp4rec": _EVENTS,
+    "vbpr": _EVENTS,
+    "vbpr-itv": _EVENTS,
+    "freedom": replace(_EVENTS, batch=2048),
+    "mgat": replace(_EVENTS, batch=2048, optimiser=Adam(weight_decay=1e-4)),
+    # Scoring every pair of user and item is most of its time.
+    "maml": replace(_EVENTS, batch=2048, every=5),
+    # A masked item in a few teaches less in a step than a target at every step.
+    "bert4rec": Training(optimiser=Adam(decay=0.98, clip=5.0)),
+}
 
 
 def methods() -> dict[str, Method]:
     """Every named value of this page: "tmmsrec-no-time" -> TMMSREC_NO_TIME."""
     return {name.lower().replace("_", "-"): value for name, value in globals().items() if isinstance(value, Method)}
+
+
+def training(name: str) -> Training:
+    """How the method of this name is trained when nothing else is said."""
+    return _TRAININGS.get(name, Training())

@@ -95,7 +95,7 @@ def test_training_gives_a_finite_falling_loss_and_reaches_every_parameter(method
         pytest.skip("a counting model has nothing to train")
     sampler = Sampler(parts.train, dataset.n_items, method.negatives)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
-    touched = {name: torch.zeros((), dtype=torch.bool) for name, _ in model.named_parameters()}
+    touched = {name: torch.zeros((), dtype=torch.bool) for name, p in model.named_parameters() if p.requires_grad}
 
     @torch.no_grad()
     def loss_without_dropout() -> float:
@@ -112,7 +112,7 @@ def test_training_gives_a_finite_falling_loss_and_reaches_every_parameter(method
             optimiser.step()
             model.after_step()
             for name, parameter in model.named_parameters():
-                if parameter.grad is not None:
+                if parameter.requires_grad and parameter.grad is not None:
                     touched[name] |= parameter.grad.ne(0).any()
 
     if method.pretraining is not None:
@@ -172,10 +172,14 @@ def test_swapping_the_test_items_changes_nothing_before_the_test(method, dataset
 
 
 @every_method
-def test_later_events_do_not_change_earlier_states(method, dataset):
+def test_later_events_do_not_change_earlier_states_or_a_loss_at_every_step_is_refused(method, dataset):
     model = built(method, dataset)
     if not hasattr(model, "states"):
         pytest.skip("scores only after the newest event")
+    if not method.backbone.causal:
+        with pytest.raises(ValueError, match="not causal"):
+            replace(method, steps="every")
+        return
     items = np.array([[4, 8, 15, 16, 23]])
     times = np.array([[1, 2, 3, 4, 5]]) * 40 * 86400 + 1_400_000_000
     changed_items, changed_times = items.copy(), times.copy()

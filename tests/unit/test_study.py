@@ -93,7 +93,7 @@ def test_the_table_has_means_over_seeds_the_floors_and_corrected_tests(done):
 def test_a_job_that_fails_says_why(done, tmp_path):
     _, _, dataset, _ = done
     wrong = Study("Wrong", {"sasrec": Entrant(replace(LITTLE, backbone=replace(LITTLE.backbone, heads=5)))})
-    with pytest.raises(RuntimeError, match="sasrec seed 0: .*5 heads do not divide the width 12"):
+    with pytest.raises(RuntimeError, match=r"sasrec seed 0: .*5 heads do not divide the width 12"):
         conduct(wrong, dataset, tmp_path)
 
 

@@ -32,25 +32,25 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Train a method and test it once; the same command goes on with a run that was stopped."""
-    from tmmsrec import values
+    from tmmsrec import values, zoo
     from tmmsrec.data import store
     from tmmsrec.study.path import named
     from tmmsrec.study.run import Job
     from tmmsrec.study.run import run as do
-    from tmmsrec.training import Training
 
     data = store.load(dataset)
     method = values.change_all(named(name), sets or [])
-    job = Job(method, values.change_all(Training(), training or []), seed=seed, exclude_seen=exclude_seen)
+    job = Job(method, values.change_all(zoo.training(name), training or []), seed=seed, exclude_seen=exclude_seen)
     folder = runs / job.key(data)
     with screen.Screen(quiet=quiet, epochs=True) as listener:
         if (folder / "run.json").exists():
             listener.note("this run was done before")
         done = do(job, data, runs, watch=listener.training(name))
     told = done.about["fit"]
+    refit = ", then refit on training and validation events" if told.get("refit") else ""
     if told["epochs"]:
         kept = f"epoch {told['best_epoch'] + 1} of {told['epochs']} kept, validation {job.training.metric} {told['best']:.4f}"
-        screen.say(f"{name}: {kept}, {told['seconds']:,.1f} s")
+        screen.say(f"{name}: {kept}{refit}, {told['seconds']:,.1f} s")
     _results(done.table["rank"].to_numpy(), done.about["items_ranked"], exclude_seen)
     screen.say(f"run: {folder}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tmmsrec.data.batch import Batch, Negatives, Per
+from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 
@@ -85,6 +87,19 @@ class Method(ABC):
         Raises:
             ValueError: the dataset lacks a modality that the method reads, or a width does not fit; the message says which.
         """
+
+
+def features_of(dataset: Dataset, modalities: Iterable[str]) -> list[Features]:
+    """The features of the named modalities, ids left out; raises ValueError that says which the dataset lacks."""
+    found = []
+    for name in modalities:
+        if name != "id" and name not in dataset.features:
+            have = ", ".join(sorted(dataset.features)) or "none"
+            raise ValueError(
+                f"{dataset.name} has no '{name}' features (it has: {have}); run 'tmmsrec extract' or leave the modality out"
+            )
+        found += [dataset.features[name]] if name != "id" else []
+    return found
 
 
 class Model(nn.Module, ABC):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tmmsrec.data.batch import Batch, Negatives, Per
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.models.base import Method, VectorModel
+from tmmsrec.models.base import Method, VectorModel, features_of
 from tmmsrec.nn.backbones import Backbone, newest
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.dropout import Dropout
@@ -128,12 +128,7 @@ class Sequential(Method):
 
     def build(self, dataset: Dataset) -> SequentialModel:
         """Tables for the dataset's items; raises ValueError when it lacks a modality."""
-        missing = [m for m in self.modalities if m != "id" and m not in dataset.features]
-        if missing:
-            have = ", ".join(sorted(dataset.features)) or "none"
-            raise ValueError(
-                f"{dataset.name} has no '{missing[0]}' features (it has: {have}); run 'tmmsrec extract' or leave the modality out"
-            )
+        features_of(dataset, self.modalities)
         tables = [self._table(m, dataset) for m in self.modalities]
         return SequentialModel(self, tables, dataset.n_items)
 

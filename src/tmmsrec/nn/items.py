@@ -90,6 +90,7 @@ def initialise(module: nn.Module) -> None:
     | row 0 of item tables           | zero (Xavier would have written into it) |
     | biases                         | zero, as SASRec's                        |
     | layer norms                    | 1 and 0                                  |
+    | modules with a method start()  | what it sets, after all of the above     |
     """
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
@@ -100,3 +101,7 @@ def initialise(module: nn.Module) -> None:
         if isinstance(part, nn.Embedding) and part.padding_idx is not None:
             with torch.no_grad():
                 part.weight[part.padding_idx].zero_()
+    for part in module.modules():
+        start = getattr(type(part), "start", None)
+        if start is not None:
+            start(part)

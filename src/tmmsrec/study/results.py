@@ -87,8 +87,9 @@ def markdown(results: Results) -> str:
     said = (
         f"{data!r}. {users:,} test users; leave-one-out, all items ranked, seen ones kept, ties at their mean rank. Trained "
         f"methods: {study.seeds} seeds of the setting that did best in validation (NDCG@10, seed 0) among "
-        f"{' or '.join(map(str, grids))} settings each; the test part was ranked once by each run, after its choice. Intervals: 95 %, users and seeds resampled "
-        "together. p: paired sign flips over users against the best floor, Holm-corrected over the table. Seconds and memory: "
+        f"{' or '.join(map(str, grids))} settings each; the test part was ranked once by each run, after its choice. "
+        "Intervals: 95 %, users and seeds resampled together. p: paired sign flips over users against the best floor, "
+        "Holm-corrected over the table. Seconds and memory: "
         "medians over seeds, one process each."
     )
     return f"## {data.name}\n\n{said}\n\n{markdown_table(list(HEADS), body)}\n"
