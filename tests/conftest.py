@@ -48,7 +48,7 @@ def dataset() -> Dataset:
 
 def shrunk(method: Method, **changes: object) -> Method:
     """The same method at a size for tests."""
-    sizes = {"width": 12, "length": 20, **changes}
+    sizes = {"width": 12, "length": 20, "pretraining_epochs": 2, **changes}
     names = {f.name for f in fields(method)}  # type: ignore[arg-type]
     return replace(method, **{k: v for k, v in sizes.items() if k in names})  # type: ignore[type-var]
 

@@ -99,9 +99,10 @@ FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed")
 # Batches of single events hold as much as batches of users do.
 _EVENTS = Training(batch=1024)
 _TRAININGS = {
-    "mmmlp": _EVENTS,
-    "mlp4rec": _EVENTS,
-    "tmmsrec-mlp4rec": _EVENTS,
+    # A row has 50 slots whatever it holds, so an epoch is long and bigger batches only cost memory.
+    "mmmlp": Training(epochs=8),
+    "mlp4rec": Training(epochs=8),
+    "tmmsrec-mlp4rec": Training(epochs=4),
     "vbpr": _EVENTS,
     "vbpr-itv": _EVENTS,
     "freedom": replace(_EVENTS, batch=2048),

@@ -55,7 +55,7 @@ def drawn(backbone: Backbone, width: int = 12, length: int = 20) -> nn.Module:
 @torch.no_grad()
 def filled(module: nn.Module, scale: float = 0.3) -> nn.Module:
     """Every parameter a sine of its index, in float64; gains of layer norms around one."""
-    module = module.double().eval()
+    module = module.double().eval().requires_grad_(False)
     for number, (name, p) in enumerate(module.named_parameters()):
         index = torch.arange(p.numel(), dtype=torch.float64)
         p.copy_(scale * torch.sin(0.7 * index + number + 1).view(p.shape))
@@ -289,7 +289,7 @@ def test_a_causal_mixer_reads_its_weights_through_triangles():
 
 def test_maps_start_as_in_the_official_code():
     """Over time as torch's convolutions, U(+-1/sqrt(n)) with biases; over channels N(0, .02) without."""
-    mixer = drawn(MLP4Rec(), 64, 50).encoder.mixer
+    mixer = drawn(MLP4Rec(), 64, 50).encoder.mixer.requires_grad_(False)
     assert float(mixer.tokens.inner.weight.abs().max()) == pytest.approx(50**-0.5, rel=0.01)
     assert mixer.tokens.inner.bias.any()
     assert float(mixer.channels.inner.weight.std()) == pytest.approx(0.02, rel=0.05)

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.conftest import random_features, small
-from tests.golden.test_vbpr import asked
+from tests.golden.test_vbpr import asked, grown, own_cluster
 from tmmsrec.data.batch import Sampler, training_batches
+from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.split import LeaveOneOut
@@ -51,7 +52,7 @@ def by_hand(model, user: int, item: int) -> float:
     hidden = hidden / hidden.norm()
     logits = torch.relu(model.attention.second.weight @ hidden + model.attention.second.bias)
     attention = len(p) * torch.exp(logits) / torch.exp(logits).sum()
-    return -float(((attention * p - attention * q) ** 2).sum())
+    return -((attention * p - attention * q) ** 2).sum().item()
 
 
 def test_blocked_scores_are_the_pairs_one_by_one(monkeypatch):
@@ -60,14 +61,16 @@ def test_blocked_scores_are_the_pairs_one_by_one(monkeypatch):
     expected = torch.tensor([[by_hand(model, u, i) for i in range(1, 31)] for u in users])
     torch.testing.assert_close(model.score(asked(users))[:, 1:].detach(), expected, atol=1e-5, rtol=1e-5)
     whole = model.score(asked(users)).detach()
-    monkeypatch.setattr(maml, "_PAIRS", 12)  # blocks of 4 items
+    monkeypatch.setattr(maml, "_PAIRS", 12)
+    monkeypatch.setattr(maml, "_USERS", 2)  # blocks of 2 users and 6 items
     torch.testing.assert_close(model.score(asked(users)).detach(), whole)
 
 
 def test_attention_sums_to_d_and_equal_logits_leave_the_plain_distance():
     model = built()
     users, items = model.user_rows(torch.tensor([3, 4])), model.item_rows()[None]
-    weights = model.attention.weights(users[:, None], items, model.projector()[None])
+    net = model.attention
+    weights = net.weights(net.of_users(users[:, None]), net.of_items(items, model.projector()[None]))
     torch.testing.assert_close(weights.sum(-1), torch.full((2, 31), 6.0))
     torch.nn.init.zeros_(model.attention.second.weight)
     plain = torch.cdist(users, items[0]).square()
@@ -99,7 +102,7 @@ def test_the_loss_is_the_sum_of_its_parts():
     total += 2.0 * float(((items - content)[1:] ** 2).sum())
     c = np.cov(np.concatenate([items[1:].numpy(), model.user_rows().detach().numpy()]).T, bias=True)
     total += 3.0 * float((c**2).sum() - (np.diag(c) ** 2).sum()) / 70
-    assert float(model.loss(batch)) == pytest.approx(total / len(batch.users), rel=1e-4)
+    assert model.loss(batch).item() == pytest.approx(total / len(batch.users), rel=1e-4)
 
 
 def test_covariance_readings():
@@ -117,7 +120,7 @@ def test_rows_stay_within_the_ball_and_items_start_where_their_features_are():
     with torch.no_grad():
         model.user_rows.table.weight.mul_(50)
     model.after_step()
-    assert float(model.user_rows().norm(dim=1).max()) <= 1 + 1e-6
+    assert model.user_rows().norm(dim=1).max().item() <= 1 + 1e-6
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -138,3 +141,103 @@ def test_an_item_that_came_later_stands_where_its_features_put_it():
     assert not torch.allclose(model.score(asked([2]))[:, 25:], before[:, 25:])
     only_first(model, 24)
     torch.testing.assert_close(model.score(asked([2])), before)  # untrained rows are the features' places
+
+
+def test_an_item_added_after_training_stands_at_its_features():
+    model, larger, _ = grown(VALUE, small(), 3)
+    with torch.no_grad():
+        model.item_rows.table.weight[1:].mul_(0.5)  # as training would move them
+        larger.item_rows.table.weight[1:31].mul_(0.5)
+    scores = larger.score(asked([0, 5]))
+    torch.testing.assert_close(scores[:, :31], model.score(asked([0, 5])))
+    with torch.no_grad():
+        larger.item_rows.table.weight[31:] = larger.projector()[31:]
+    for user in (0, 1):
+        expected = [by_hand(larger, (0, 5)[user], item) for item in (31, 32, 33)]
+        torch.testing.assert_close(scores[user, 31:], torch.tensor(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_kept_of_the_items_is_never_stale():
+    """Changed in place, by a fused optimiser, by loading, by what counts as known, inside inference mode and outside."""
+    data = small()
+    model, fresh = built(data=data), built(data=data)
+    batch, optimiser = asked([0, 5]), torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+
+    def agrees() -> bool:
+        other = VALUE.build(data).eval()
+        other.load_state_dict(model.state_dict())
+        other.item_rows.only_first(model.item_rows.known)
+        with torch.inference_mode():
+            return torch.equal(model.score(batch), other.score(batch))
+
+    with torch.inference_mode():
+        before = model.score(batch).clone()
+    assert model._items() is model._items()
+    for layer in (model.attention.first.weight, model.projector.layers[0].bias, model.item_rows.table.weight):
+        with torch.no_grad():
+            layer[1] += 0.3
+        assert agrees()
+    model.loss(a_batch(data)).backward()
+    optimiser.step()
+    model.after_step()
+    assert agrees()
+    model.item_rows.only_first(20)
+    assert agrees()
+    model.item_rows.only_first(30)
+    model.load_state_dict(fresh.state_dict())
+    torch.testing.assert_close(model.score(batch), before)
+    model.train()
+    model.loss(a_batch(data)).backward()
+
+
+def test_items_without_any_modality_are_not_pulled():
+    data = small(missing=(3, 7))
+    text = data.features["text"]
+    gone = Features(text.rows.copy(), text.present.copy())
+    gone.rows[7], gone.present[7] = 55.0, False  # masked, whatever stands there
+    data = data.with_features(text=gone)
+    value = replace(VALUE, covariance_weight=0.0, margin=-10.0)  # only the pull is left
+    model = built(value, data)
+    assert not model.projector.features[7].any()
+    assert model.projector.features[3].any()  # it has a text
+    torch.nn.init.normal_(model.item_rows.table.weight)
+    model.loss(a_batch(data)).backward()
+    pulled = model.item_rows.table.weight.grad.ne(0).any(1)
+    assert pulled.nonzero()[:, 0].tolist() == [i for i in range(1, 31) if i != 7]
+
+
+def test_the_pull_of_a_batch_stands_for_all():
+    data = small(missing=(3, 7))
+    value = replace(VALUE, covariance_weight=0.0, margin=-10.0, feature_weight=2.0, pulled="batch")
+    model, batch = built(value, data), a_batch(data, value, size=3)
+    with torch.no_grad():
+        model.item_rows.table.weight[1:].mul_(0.5)
+    met = torch.cat([batch.targets, batch.negatives[:, 0]], 1).unique()
+    assert 3 < len(met) < 30
+    apart = (model.item_rows() - model.projector()).square().sum(1)[met]
+    assert model.loss(batch).item() == pytest.approx(2.0 * 30 * apart.mean().item() / 3, rel=1e-5)
+
+
+def test_frozen_networks_drop_nothing_as_in_the_authors_code():
+    data = small()
+    model = built(replace(VALUE, freeze_networks=True, covariance="signed"), data).train()
+    with torch.inference_mode():
+        before = model.loss(a_batch(data)).item()
+    torch.manual_seed(5)
+    loss = model.loss(a_batch(data))
+    assert loss.item() == before
+    loss.backward()
+    whole = built(data=data).train()
+    assert whole.loss(a_batch(data)).item() != whole.loss(a_batch(data)).item()
+
+
+def test_unit_modalities_weigh_alike():
+    data = small(missing=())
+    model = built(replace(VALUE, unit_modalities=True), data)
+    text, image = model.projector.features[1:].split([12, 5], dim=1)
+    torch.testing.assert_close(text.norm(dim=1), image.norm(dim=1))
+    torch.testing.assert_close(model.projector.features[1:].norm(dim=1), torch.ones(30))
+
+
+def test_learns_who_belongs_to_whom():
+    assert own_cluster(MAML(width=8, hidden=32), 20, 0.03) >= 0.9

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import tmmsrec.nn.graph as graph_module
 from tmmsrec.nn.graph import Edges, Memory, UserItemGraph, nearest, propagate
 
 TOY = torch.tensor([[0, 0], [0, 1], [1, 1], [1, 2], [2, 3]])  # sheet 12.3, items counted from 0
@@ -39,6 +40,14 @@ def test_sum_and_dot_equal_dense_products():
     assert not edges.sum(values, y)[-1].any()
     assert edges.into.tolist() == (dense(edges, torch.ones(12)).sum(1)).tolist()
     assert edges.out.tolist() == (dense(edges, torch.ones(12)).sum(0)).tolist()
+
+
+def test_products_do_not_depend_on_the_blocks(monkeypatch):
+    torch.manual_seed(0)
+    edges, x, y = some_edges(), torch.randn(7, 3), torch.randn(5, 3)
+    whole = edges.dot(x, y)
+    monkeypatch.setattr(graph_module, "_CACHED", 15)  # five edges at a time
+    assert torch.equal(edges.dot(x, y), whole)
 
 
 def test_gradients_are_those_of_the_formulas():

@@ -95,7 +95,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of a BLAKE2 hash over log, ids and features: equal data, equal fingerprint, wherever it lies."""
+        """16 hexadecimal digits of a BLAKE2 hash over log, ids, texts and features: equal data, equal fingerprint, anywhere."""
         digest = hashlib.blake2b(digest_size=8)
         log = self.interactions
         for array in (log.offsets.astype("<i8"), log.items.astype("<i4"), log.times.astype("<i8")):
@@ -105,6 +105,12 @@ class Dataset:
             # Lengths first: ids may hold any character, so no mark between them would be safe.
             digest.update(np.array([len(texts), *map(len, texts)], dtype="<i8").tobytes())
             digest.update("".join(texts).encode())
+        for name in sorted(self.catalog.text_columns):  # some methods learn from words
+            column = self.catalog.fields[name]
+            words = ["" if w is None else str(w) for w in column.to_pylist()]
+            digest.update(name.encode())
+            digest.update(np.array([len(w) for w in words], dtype="<i8").tobytes())
+            digest.update("".join(words).encode())
         for name in sorted(self.features):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(self.features[name].rows, dtype="<f4").tobytes())

@@ -56,6 +56,11 @@ class Method(ABC):
         return ("id",)
 
     @property
+    def scored_by(self) -> tuple[str, ...]:
+        """Modalities by which a candidate is scored: an item that has none of them cannot be recommended."""
+        return self.reads
+
+    @property
     def reads_time(self) -> bool:
         """Whether the times of past events change the scores."""
         return False

@@ -79,6 +79,11 @@ class S3Rec(Method):
         return ("id", *self.modalities)
 
     @property
+    def scored_by(self) -> tuple[str, ...]:
+        """Candidates are scored by their learned rows alone."""
+        return ("id",)
+
+    @property
     def history(self) -> int:
         """How many of a user's newest events it reads."""
         return self.length

@@ -107,6 +107,11 @@ class Sequential(Method):
         return self.modalities
 
     @property
+    def scored_by(self) -> tuple[str, ...]:
+        """What it reads; with an output of its own, that output's learned rows."""
+        return self.modalities if isinstance(self.output, Tied) else ("id",)
+
+    @property
     def reads_time(self) -> bool:
         """Whether the times of past events change the scores."""
         return self.time.reads_time

@@ -23,7 +23,8 @@ class VBPR(Method):
 
         x_ui = b_i + <g_u, g_i> + sum over modalities m of <t_u^m, E^m f_i^m> + <w^m, f_i^m>
 
-    The global offset and the users' biases are left out: they cancel in every comparison of two items.
+    The global offset and the users' biases are left out: they cancel in every comparison of two items.  An item without a modality
+    gets nothing from it; a new item, added after training, has g_i = 0 and b_i = 0 and stands by its features alone.
 
     Attributes:
         modalities: features that are read beside ids.
@@ -31,7 +32,7 @@ class VBPR(Method):
         content_width: of t, the factors of each modality.
         shared_users: one t_u for all modalities (the reading that joins the features first: E [f; f'] = E f + E' f') instead of
             one for each.
-        unit_rows: features are scaled to length one; the public codes take them as they are.
+        unit_rows: features are scaled to length one; the public codes take them as they are, which is the default.
         negatives_drawn: for each pair.
         rows, biases, maps: L2 penalties per triple on user and item rows, on item biases (a tenth of it on the negative's, as
             public codes have it), and per batch on E and w.
@@ -140,7 +141,7 @@ class _Content(nn.Module):
 
     def __init__(self, features: Features, value: VBPR) -> None:
         super().__init__()
-        rows = torch.tensor(features.rows)
+        rows = torch.tensor(features.rows) * torch.tensor(features.present)[:, None]
         self.register_buffer("features", nn.functional.normalize(rows) if value.unit_rows else rows, persistent=False)
         self.features: Tensor
         self.map = nn.Linear(features.width, value.content_width + 1, bias=False)

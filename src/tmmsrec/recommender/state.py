@@ -97,10 +97,10 @@ class State:
 
     @cached_property
     def knows(self) -> Tensor:
-        """[I+1] bool: items of which the model can say anything, because one modality that it reads is there."""
+        """[I+1] bool: items of which the model can say anything, because one modality that it scores by is there."""
         n = self.dataset.n_items
         known = np.zeros(n + 1, dtype=np.bool_)
-        for modality in self.method.reads:
+        for modality in self.method.scored_by:
             if modality == "id":
                 known[1 : self.trained + 1] = True
             elif modality in self.dataset.features:
