@@ -82,7 +82,8 @@ TMMSREC_MLP = replace(TMMSREC, fusion=MLP())
 
 # Figure 5: three of a baseline, one for each modality, their scores added.
 SASREC_ENSEMBLE = replace(SASREC, modalities=("id", "text", "image"))
-TRIMLP_ENSEMBLE = replace(TRIMLP, modalities=("id", "text", "image"), loss=BCE(), output=Tied())
+# (TriMLP's sigmoid makes states positive; multiplied with item rows directly they learn nothing, see tests/worlds.)
+TRIMLP_ENSEMBLE = replace(TRIMLP, modalities=("id", "text", "image"), backbone=TriMLP(act="gelu"), loss=BCE(), output=Tied())
 
 # Figure 6: backbones without the framework and with it, all trained as section 3.8 says.
 GRU4REC = Sequential(width=126, backbone=GRU4Rec())
