@@ -44,7 +44,7 @@ def _methods(folder: Path | None) -> None:
     dataset = store.load(folder) if folder is not None else None
     table = Table(header_style="bold")
     for head in ("method", "reads", "product", *(["parameters"] if dataset else []), "source"):
-        table.add_column(head, no_wrap=head in ("method", "parameters"), justify="right" if head == "parameters" else "left")
+        table.add_column(head, no_wrap=head in ("method", "reads", "parameters"), justify="right" if head == "parameters" else "left")
     for name, method in zoo.methods().items():
         size = [_parameters(method, dataset)] if dataset else []
         product = "yes" if method.inner_product else "no"

@@ -21,6 +21,7 @@ from torch.nn import functional
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.models.base import features_of
 from tmmsrec.nn.items import FrozenRows
 
 Task = Literal["aap", "map"]
@@ -77,7 +78,7 @@ class Discrete(Attributes):
             if modality == "text":
                 blocks[modality] = words(dataset, self.tokens, self.min_items)
             else:
-                blocks[modality] = clusters(_features(dataset, modality), self.centroids, self.nearest, self.min_items)
+                blocks[modality] = clusters(features_of(dataset, [modality])[0], self.centroids, self.nearest, self.min_items)
         return Marked(blocks, width)
 
 
@@ -100,17 +101,8 @@ class Continuous(Attributes):
 
     def build(self, dataset: Dataset, modalities: Sequence[str], width: int) -> AttributeHeads:
         """One map and two heads per modality; every modality reads its features."""
-        tables = {m: _features(dataset, m) for m in modalities}
+        tables = dict(zip(modalities, features_of(dataset, modalities), strict=True))
         return Projected(tables, width, self.temperature)
-
-
-def _features(dataset: Dataset, modality: str) -> Features:
-    if modality not in dataset.features:
-        have = ", ".join(sorted(dataset.features)) or "none"
-        raise ValueError(
-            f"{dataset.name} has no '{modality}' features (it has: {have}); run 'tmmsrec extract' or leave the modality out"
-        )
-    return dataset.features[modality]
 
 
 def words(dataset: Dataset, most: int, min_items: int) -> Marks:

@@ -54,7 +54,7 @@ class BERT4Rec(Method):
     dropout: float = 0.5
     attention_dropout: float = 0.2
 
-    source: ClassVar[str] = "BERT4Rec (Sun et al. 2019), Eq. 1-8"
+    source: ClassVar[str] = "BERT4Rec 2019"
 
     def __post_init__(self) -> None:
         if self.length < 2:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tmmsrec.data.batch import Batch, Negatives, Per
+from tmmsrec.data.batch import Batch, Negatives
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
-from tmmsrec.models.base import Method, VectorModel
+from tmmsrec.models.base import PairMethod, VectorModel, features_of
 from tmmsrec.nn.graph import Edges, Memory, UserItemGraph, nearest, propagate
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.nn.losses import bpr
@@ -21,7 +21,7 @@ from tmmsrec.nn.users import UserRows
 
 
 @dataclass(frozen=True)
-class FREEDOM(Method):
+class FREEDOM(PairMethod):
     """FREEDOM (Zhou and Shen 2023, "A Tale of Two Graphs").
 
         h = S^{L_i} E_item                          S: the mean over each item's nearest items, by features
@@ -61,8 +61,7 @@ class FREEDOM(Method):
     trainable_features: bool = True
     bias: bool = False
 
-    source: ClassVar[str] = "FREEDOM (Zhou and Shen 2023); enoche/MMRec, freedom.py"
-    reads_users: ClassVar[bool] = True
+    source: ClassVar[str] = "FREEDOM 2023"
 
     def __post_init__(self) -> None:
         if len(set(self.modalities)) != len(self.modalities) or "id" in self.modalities:
@@ -71,21 +70,6 @@ class FREEDOM(Method):
             raise ValueError("FREEDOM needs neighbours of at least 1 and no negative number of layers")
         if not (0 <= self.pruned < 1 and 0 <= self.image_weight <= 1):
             raise ValueError(f"pruned lies in [0, 1) and image_weight in [0, 1], got {self.pruned} and {self.image_weight}")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Modalities that the method reads."""
-        return ("id", *self.modalities)
-
-    @property
-    def history(self) -> int:
-        """It reads no history: users are known by their rows."""
-        return 0
-
-    @property
-    def per(self) -> Per:
-        """A row per distinct pair of user and item."""
-        return "event"
 
     @property
     def negatives(self) -> Negatives:
@@ -101,12 +85,7 @@ class FREEDOM(Method):
 
     def build(self, dataset: Dataset) -> FREEDOMModel:
         """Tables for the dataset's users and items; raises ValueError when it lacks a modality."""
-        missing = [m for m in self.modalities if m not in dataset.features]
-        if missing:
-            have = ", ".join(sorted(dataset.features)) or "none"
-            raise ValueError(
-                f"{dataset.name} has no '{missing[0]}' features (it has: {have}); run 'tmmsrec extract' or leave the modality out"
-            )
+        features_of(dataset, self.modalities)
         return FREEDOMModel(self, dataset)
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from tmmsrec.data.batch import Batch, Negatives, Per
+from tmmsrec.data.batch import Batch, Negatives
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.models.base import Method, Model, features_of
+from tmmsrec.models.base import Model, PairMethod, features_of
 from tmmsrec.nn.dropout import Dropout
 from tmmsrec.nn.graph import Memory
 from tmmsrec.nn.items import LearnedRows
@@ -26,7 +26,7 @@ _USERS = 16  # most users at a time; a taller block would write its scores in sh
 
 
 @dataclass(frozen=True)
-class MAML(Method):
+class MAML(PairMethod):
     """Multimodal attentive metric learning, arXiv 1908.07738.
 
         D(u, i) = |a * p_u - a * q_i|^2,   a = d softmax(relu(W' tanh(W [p_u; q_i; f_i] + b) + b'))
@@ -71,28 +71,12 @@ class MAML(Method):
     unit_modalities: bool = False
     freeze_networks: bool = False
 
-    source: ClassVar[str] = "Liu et al. 2019 (MAML)"
+    source: ClassVar[str] = "MAML 2019"
     inner_product: ClassVar[bool] = False
-    reads_users: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.modalities or "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"MAML.modalities names distinct features, at least one, got {self.modalities}")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Ids and the named features."""
-        return ("id", *self.modalities)
-
-    @property
-    def history(self) -> int:
-        """None: users are known by their rows."""
-        return 0
-
-    @property
-    def per(self) -> Per:
-        """Pairs of user and item."""
-        return "event"
 
     @property
     def negatives(self) -> Negatives:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tmmsrec.data.batch import Batch, Negatives, Per
+from tmmsrec.data.batch import Batch, Negatives
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
-from tmmsrec.models.base import Method, VectorModel
+from tmmsrec.models.base import PairMethod, VectorModel, features_of
 from tmmsrec.nn.graph import Edges, Memory, UserItemGraph
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.nn.losses import bpr
@@ -22,7 +22,7 @@ from tmmsrec.nn.users import UserRows
 
 
 @dataclass(frozen=True)
-class MGAT(Method):
+class MGAT(PairMethod):
     """MGAT (Tao et al. 2020, "MGAT: Multimodal Graph Attention Network for Recommendation").
 
     In each modality, with nodes for users and items and an edge both ways for every distinct pair of the training events:
@@ -54,8 +54,7 @@ class MGAT(Method):
     layers: Literal[1, 2] = 1
     loss: Literal["mean", "sum"] = "mean"
 
-    source: ClassVar[str] = "MGAT (Tao et al. 2020); zltao/MGAT, Model.py and GraphGAT.py"
-    reads_users: ClassVar[bool] = True
+    source: ClassVar[str] = "MGAT 2020"
 
     def __post_init__(self) -> None:
         if not self.modalities or len(set(self.modalities)) != len(self.modalities) or "id" in self.modalities:
@@ -66,33 +65,13 @@ class MGAT(Method):
             raise ValueError(f"MGAT has 1 or 2 layers, got {self.layers}")
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """Modalities that the method reads."""
-        return ("id", *self.modalities)
-
-    @property
-    def history(self) -> int:
-        """It reads no history: users are known by their rows."""
-        return 0
-
-    @property
-    def per(self) -> Per:
-        """A row per distinct pair of user and item."""
-        return "event"
-
-    @property
     def negatives(self) -> Negatives:
         """One item that the user has not met, for each pair."""
         return Negatives(per_step=1)
 
     def build(self, dataset: Dataset) -> MGATModel:
         """Tables for the dataset's users and items; raises ValueError when it lacks a modality."""
-        missing = [m for m in self.modalities if m not in dataset.features]
-        if missing:
-            have = ", ".join(sorted(dataset.features)) or "none"
-            raise ValueError(
-                f"{dataset.name} has no '{missing[0]}' features (it has: {have}); run 'tmmsrec extract' or leave the modality out"
-            )
+        features_of(dataset, self.modalities)
         return MGATModel(self, dataset)
 
 

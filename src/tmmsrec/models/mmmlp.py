@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tmmsrec.data.batch import Batch, Negatives, Per
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.models.base import Method, VectorModel
+from tmmsrec.models.base import Method, VectorModel, features_of
 from tmmsrec.nn.items import FrozenRows, ItemTable, LearnedRows, initialise
 from tmmsrec.nn.losses import CrossEntropy, Drawn, Loss
 from tmmsrec.nn.mixing import Mixer, padded
@@ -50,7 +50,7 @@ class MMMLP(Method):
     share_depth: bool = True
     loss: Loss = CrossEntropy()
 
-    source: ClassVar[str] = "MMMLP (2023), as in its authors' code"
+    source: ClassVar[str] = "MMMLP 2023"
 
     def __post_init__(self) -> None:
         if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
@@ -85,15 +85,9 @@ class MMMLP(Method):
 
     def build(self, dataset: Dataset) -> MMMLPModel:
         """Branches for the dataset's items; raises ValueError when it lacks a modality."""
-        tables: list[ItemTable] = [LearnedRows(dataset.n_items, self.width)]
-        for modality in self.modalities:
-            if modality not in dataset.features:
-                have = ", ".join(sorted(dataset.features)) or "none"
-                raise ValueError(
-                    f"{dataset.name} has no '{modality}' features (it has: {have}); run 'tmmsrec extract' or leave the modality out"
-                )
-            features = dataset.features[modality]
-            tables.append(FrozenRows(torch.tensor(features.rows), torch.tensor(features.present), self.width))
+        read = features_of(dataset, self.modalities)
+        frozen = [FrozenRows(torch.tensor(f.rows), torch.tensor(f.present), self.width) for f in read]
+        tables: list[ItemTable] = [LearnedRows(dataset.n_items, self.width), *frozen]
         return MMMLPModel(self, tables, dataset.n_items)
 
 

@@ -63,7 +63,7 @@ class S3Rec(Method):
     reduction: Literal["sum", "mean"] = "sum"
     attributes: Attributes = Discrete()
 
-    source: ClassVar[str] = "S3-Rec (Zhou et al. 2020), Eq. 4-12; attributes as the TMMSRec paper leaves open"
+    source: ClassVar[str] = "S3-Rec 2020"
 
     def __post_init__(self) -> None:
         if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):

@@ -99,7 +99,7 @@ class Sequential(Method):
         if self.modalities == ("id",) and not self.reads_time:
             return self.backbone.source
         on = "" if isinstance(self.backbone, Attention) else f" on {type(self.backbone).__name__}"
-        return f"Wang et al. 2026 (TMMSRec){on}"
+        return f"TMMSRec 2026{on}"
 
     @property
     def reads(self) -> tuple[str, ...]:

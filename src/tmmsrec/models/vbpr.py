@@ -8,17 +8,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tmmsrec.data.batch import Batch, Negatives, Per
+from tmmsrec.data.batch import Batch, Negatives
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.models.base import Method, VectorModel, features_of
+from tmmsrec.models.base import PairMethod, VectorModel, features_of
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.nn.losses import bpr
 from tmmsrec.nn.users import UserRows
 
 
 @dataclass(frozen=True)
-class VBPR(Method):
+class VBPR(PairMethod):
     """Scores of He and McAuley 2016 (Eq. 4), trained by BPR; with texts beside pictures it is the paper's VBPR_ITV.
 
         x_ui = b_i + <g_u, g_i> + sum over modalities m of <t_u^m, E^m f_i^m> + <w^m, f_i^m>
@@ -48,27 +48,11 @@ class VBPR(Method):
     biases: float = 0.01
     maps: float = 0.0
 
-    source: ClassVar[str] = "He and McAuley 2016 (VBPR)"
-    reads_users: ClassVar[bool] = True
+    source: ClassVar[str] = "VBPR 2016"
 
     def __post_init__(self) -> None:
         if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"VBPR.modalities names distinct features beside ids, got {self.modalities}")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Ids and the named features."""
-        return ("id", *self.modalities)
-
-    @property
-    def history(self) -> int:
-        """None: users are known by their rows."""
-        return 0
-
-    @property
-    def per(self) -> Per:
-        """Pairs of user and item."""
-        return "event"
 
     @property
     def negatives(self) -> Negatives:

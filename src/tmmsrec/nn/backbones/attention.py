@@ -36,7 +36,7 @@ class Attention(Backbone):
     output: bool = True
     key_mask: bool = True
 
-    source: ClassVar[str] = "Kang and McAuley 2018 (SASRec)"
+    source: ClassVar[str] = "SASRec 2018"
 
     def build(self, width: int, length: int) -> nn.Module:
         """L blocks and a last layer norm; raises ValueError when the heads do not divide the width."""

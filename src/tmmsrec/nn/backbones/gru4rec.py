@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,8 @@ class GRU4Rec(Backbone):
     start: Literal["learned", "zero"] = "learned"
     norm: bool = True
     bias: bool = False
+
+    source: ClassVar[str] = "GRU4Rec 2016"
 
     def __post_init__(self) -> None:
         if self.layers < 1 or (self.hidden is not None and self.hidden < 1):

@@ -28,6 +28,7 @@ class MLP4Rec(Backbone):
     dropout: float = 0.5
 
     causal: ClassVar[bool] = False
+    source: ClassVar[str] = "MLP4Rec 2022"
 
     def __post_init__(self) -> None:
         _check(self)
@@ -50,6 +51,8 @@ class CausalMLP4Rec(Backbone):
 
     layers: int = 4
     dropout: float = 0.5
+
+    source: ClassVar[str] = "MLP4Rec 2022"
 
     def __post_init__(self) -> None:
         _check(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,6 +34,8 @@ class NextItNet(Backbone):
     dropout: float = 0.5
     activation: Literal["gelu", "relu"] = "gelu"
     eps: float = 1e-5
+
+    source: ClassVar[str] = "NextItNet 2019"
 
     def __post_init__(self) -> None:
         if self.kernel < 1 or any(d < 1 for d in self.dilations):

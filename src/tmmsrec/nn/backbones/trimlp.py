@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ class TriMLP(Backbone):
 
     sessions: int = 2
     act: Literal["sigmoid", "gelu", "identity"] = "sigmoid"
+
+    source: ClassVar[str] = "TriMLP 2023"
 
     def build(self, width: int, length: int) -> nn.Module:
         """Two kernels [n, n] for n = ``length``; raises ValueError when the sessions do not divide it."""
