@@ -36,15 +36,17 @@ def list_(
 
 
 def _methods(folder: Path | None) -> None:
+    from rich import box
     from rich.table import Table
 
     from tmmsrec import zoo
     from tmmsrec.data import store
 
     dataset = store.load(folder) if folder is not None else None
-    table = Table(header_style="bold")
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # 80 columns hold it all
     for head in ("method", "reads", "product", *(["parameters"] if dataset else []), "source"):
-        table.add_column(head, no_wrap=head in ("method", "reads", "parameters"), justify="right" if head == "parameters" else "left")
+        number = head == "parameters"
+        table.add_column(head, no_wrap=number or head in ("method", "reads"), justify="right" if number else "left")
     for name, method in zoo.methods().items():
         size = [_parameters(method, dataset)] if dataset else []
         product = "yes" if method.inner_product else "no"
