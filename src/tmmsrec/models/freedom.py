@@ -120,6 +120,10 @@ class FREEDOMModel(VectorModel):
         """Sample the pairs of this epoch."""
         self._sampled = self.met.edges(self.met.sample(1 - self.value.pruned, seed)) if self.value.pruned else None
 
+    def after_step(self) -> None:
+        """Forget the vectors of the last evaluation: a fused optimiser changes parameters without leaving a mark on them."""
+        self._final.drop()
+
     def train(self, mode: bool = True) -> FREEDOMModel:
         """Forget the vectors of the last evaluation when training goes on."""
         if mode:

@@ -103,6 +103,10 @@ class MGATModel(VectorModel):
         taken = torch.from_numpy(readable)
         self.met.learn(users[taken], torch.tensor(log.items[readable], dtype=torch.int64))
 
+    def after_step(self) -> None:
+        """Forget the vectors of the last evaluation: a fused optimiser changes parameters without leaving a mark on them."""
+        self._final.drop()
+
     def train(self, mode: bool = True) -> MGATModel:
         """Forget the vectors of the last evaluation when training goes on."""
         if mode:
