@@ -1,7 +1,7 @@
 """A row per method of the zoo: events trained on per second, peak memory and ranking time, each in a process of its own.
 
 The data have the size of a fashion shop's sample: 923 users, 16,636 items, 33 events a user, texts and pictures 128 wide.  Widths
-are 126 where a method has one, so that TIE fits; batches have 128 users, or 1,024 single events.
+are 126 where a method has one, so that TIE fits; batches have 128 rows, or 1,024 pairs of user and item.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _rate(method: Method, model: Model, parts: Parts, seconds: float) -> float:
 
     sampler = Sampler(parts.train, ITEMS, method.negatives)
     lesson = Lesson(model.loss, parts.train, method.per, method.history, sampler)
-    training = Training(batch=128 if method.per == "user" else 1024)
+    training = Training(batch=1024 if method.history == 0 else 128)
     loop = _Loop(model, lesson, None, training, 0)
     model.train()
     model.begin_epoch(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
@@ -26,7 +27,13 @@ def shop(
     chosen = popular[np.minimum((items * rng.random(len(owner)) ** 2).astype(np.int64), items - 1)]
     log = Interactions.of(owner, chosen, rng.integers(12_000 * DAY, 17_500 * DAY, len(owner)), users)
     features = {name: _features(items, width, rng) for name, width in (widths or {}).items()}
-    return Dataset.in_memory(f"{users:,} users", log, items, features)
+    return Dataset.in_memory(f"{users:,} users", log, items, features, _titles(items, rng))
+
+
+def _titles(items: int, rng: np.random.Generator, words: int = 400) -> pa.Table:
+    """Five of some hundred words for each item."""
+    drawn = rng.integers(0, words, (items, 5))
+    return pa.table({"title": [" ".join(f"word{w}" for w in row) for row in drawn]})
 
 
 def _features(items: int, width: int, rng: np.random.Generator) -> Features:

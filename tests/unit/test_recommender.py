@@ -279,3 +279,30 @@ def test_shares_are_those_of_the_streams():
     for n, one in enumerate(mine.explain(2, items=[4, 3])):
         assert one.shares == pytest.approx({name: float(part[0, n]) for name, part in expected.items()}, abs=1e-5)
     assert mine.explain(2, items=[3])[0].shares["image"] == 0  # item 3 has no picture
+
+
+# Methods that know users by rows of their own
+
+
+def test_a_method_with_user_rows_answers_its_users_and_gives_others_what_is_popular(tmp_path):
+    mine = held(replace(zoo.VBPR_ITV, width=6, content_width=6))
+    known = mine.recommend(7)
+    assert {one.basis for one in known} == {"model"}
+    batch = batch_of([of_user(mine.dataset, mine.dataset.users[7], None, START)], 0)
+    best = mine.model.score(batch)[0, 1:].argmax() + 1
+    assert known[0].item == mine.dataset.catalog.ids[int(best)]
+    assert sum(known[0].shares.values()) == pytest.approx(known[0].score, abs=1e-5)
+    stranger = mine.recommend(history=events(mine.dataset, 7))
+    assert {one.basis for one in stranger} == {"popularity"}
+    both = mine.recommend_many(users=[mine.dataset.users[7], mine.dataset.users[3]])
+    assert items(both[0]) == items(known)  # scores differ in the last digit by the size of the block
+    mine.save(tmp_path / "bundle")
+    assert Recommender.load(tmp_path / "bundle").recommend(7) == known
+    assert len(mine.similar(4, k=3)) == 3
+
+
+def test_a_method_without_item_vectors_or_histories_cannot_compare_items():
+    mine = held(replace(zoo.MAML, width=6, hidden=8))
+    assert {one.basis for one in mine.recommend(7)} == {"model"}
+    with pytest.raises(DataProblem, match="MAML has no item vectors"):
+        mine.similar(4)
