@@ -135,12 +135,12 @@ def _fit(
     job = values.key(method, training, [dataset.fingerprint, seed, *stops])
     sampler, before, seconds = Sampler(train, dataset.n_items, method.negatives), method.pretraining, 0.0
     if before is not None:
-        lesson = Lesson(model.pretraining_loss, train, before.per, method.history, sampler)
+        lesson = Lesson(model.pretraining_loss, train, before.per, method.history, sampler, training.rows)
         # All of it at one rate: a rate that decays by a tenth an epoch would stand still long before the end.
         how = replace(training, epochs=before.epochs, optimiser=replace(training.optimiser, decay=1.0))
         saver = Saver(folder / "pretraining", job) if folder is not None else None
         seconds = _Loop(model, lesson, None, how, seed).run(saver, watch).seconds
-    lesson = Lesson(model.loss, train, method.per, method.history, sampler)
+    lesson = Lesson(model.loss, train, method.per, method.history, sampler, training.rows)
     saver = Saver(folder, job) if folder is not None else None
     fitted = _Loop(model, lesson, valid, training, seed).run(saver, watch)
     return replace(fitted, seconds=fitted.seconds + seconds)
@@ -167,6 +167,7 @@ class Lesson:
         per: what a row is.
         length: most events read per row.
         sampler: of the negatives.
+        most: rows in a pass, None for all.
     """
 
     loss: Callable[[Batch], Tensor]
@@ -174,14 +175,23 @@ class Lesson:
     per: Per
     length: int
     sampler: Sampler
+    most: int | None = None
 
     def __len__(self) -> int:
-        return len(Rows.of(self.part, self.length, self.per))
+        rows = len(Rows.of(self.part, self.length, self.per))
+        return rows if self.most is None else min(rows, self.most)
 
     def batches(self, size: int, seed: tuple[int, ...], skip: int) -> Iterator[Batch]:
         """One pass."""
         return training_batches(
-            self.part, size=size, length=self.length, sampler=self.sampler, seed=seed, skip=skip, per=self.per
+            self.part,
+            size=size,
+            length=self.length,
+            sampler=self.sampler,
+            seed=seed,
+            skip=skip,
+            per=self.per,
+            most=self.most,
         )
 
 

@@ -32,6 +32,7 @@ class Training:
 
     Attributes:
         epochs: most passes over the training rows.
+        rows: most rows of a pass, drawn anew for each; None for all.  Where a whole pass takes long, validation comes sooner.
         batch: rows per step: users, or events for a method that is trained per event.
         optimiser: Adam and its schedule.
         metric: what is watched on the validation part; the weights that did best are kept.
@@ -45,6 +46,7 @@ class Training:
     """
 
     epochs: int = 200
+    rows: int | None = None
     batch: int = 128
     optimiser: Adam = Adam()
     metric: str = "NDCG@10"
@@ -56,6 +58,11 @@ class Training:
 
     def __post_init__(self) -> None:
         metrics.parse(self.metric)
-        for name in ("epochs", "batch", "patience", "every"):
-            if getattr(self, name) < 1:
+        for name in ("epochs", "rows", "batch", "patience", "every"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"Training.{name} must be at least 1, got {getattr(self, name)}")
+        if self.patience < self.every:
+            raise ValueError(
+                f"with Training.patience={self.patience} training would stop before the second validation, which comes after "
+                f"every={self.every} epochs: set patience to at least that"
+            )

@@ -99,17 +99,18 @@ FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed")
 
 # Batches of single events hold as much as batches of users do.
 _EVENTS = Training(batch=1024)
+_PREFIXES = Training(rows=4096, epochs=20)
 _TRAININGS = {
-    # A row has 50 slots whatever it holds, so an epoch is long and bigger batches only cost memory.
-    "mmmlp": Training(epochs=8),
-    "mlp4rec": Training(epochs=8),
-    "tmmsrec-mlp4rec": Training(epochs=4),
+    # A row for every event, each with 50 slots whatever it holds: a pass over all of them takes minutes.
+    "mmmlp": _PREFIXES,
+    "mlp4rec": _PREFIXES,
+    "tmmsrec-mlp4rec": replace(_PREFIXES, epochs=8),
     "vbpr": _EVENTS,
     "vbpr-itv": _EVENTS,
     "freedom": replace(_EVENTS, batch=2048),
     "mgat": replace(_EVENTS, batch=2048, optimiser=Adam(weight_decay=1e-4)),
     # Scoring every pair of user and item is most of its time.
-    "maml": replace(_EVENTS, batch=2048, every=5),
+    "maml": replace(_EVENTS, batch=2048, epochs=30, every=10),
     # A masked item in a few teaches less in a step than a target at every step.
     "bert4rec": Training(optimiser=Adam(decay=0.98, clip=5.0)),
 }

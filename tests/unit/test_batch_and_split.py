@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -120,6 +122,24 @@ def test_rows_without_history_are_the_distinct_pairs_of_user_and_item():
     assert sorted(pairs) == [(0, 1), (0, 2), (0, 3), (1, 4), (1, 5)]
     with pytest.raises(ValueError, match="per event"):
         Rows.of(part, 0, "user")
+
+
+def test_a_pass_can_be_a_share_of_the_rows():
+    """Each row at most once in a pass, all equally often over many, and in batches of similar lengths still."""
+    part = LeaveOneOut().cut(small(users=33).interactions).train
+    sampler = Sampler(part, 30, Negatives(per_step=1))
+    met = np.zeros(33)
+    for epoch in range(300):
+        batches = list(training_batches(part, size=4, length=50, sampler=sampler, seed=(epoch,), most=11))
+        assert sorted(len(b.users) for b in batches) == [3, 4, 4]
+        users = np.concatenate([b.users.numpy() for b in batches])
+        assert len(set(users.tolist())) == 11
+        spans = sorted((int(b.mask.sum(1).min()), int(b.mask.sum(1).max())) for b in batches)
+        assert all(high <= low for (_, high), (low, _) in pairwise(spans)), "lengths of batches overlap"
+        met[users] += 1
+    assert met.sum() == 300 * 11
+    often = met[part.users]
+    assert abs(often - often.mean()).max() < 45  # five standard deviations
 
 
 def test_passes_differ_by_seed_and_can_be_taken_up_again():

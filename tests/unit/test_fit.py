@@ -240,10 +240,24 @@ def test_the_callers_random_state_is_left_alone(data):
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("field", ["epochs", "batch", "patience", "every"])
+@pytest.mark.parametrize("field", ["epochs", "rows", "batch", "patience", "every"])
 def test_training_refuses_nonsense(field):
     with pytest.raises(ValueError, match=field):
         Training(**{field: 0})
+
+
+def test_patience_must_outlast_the_next_validation():
+    with pytest.raises(ValueError, match="every=10"):
+        Training(patience=9, every=10)
+
+
+def test_an_epoch_has_so_many_rows_at_the_most(data):
+    """17 rows in batches of 8 are three steps; more rows than there are is all of them."""
+    whole = train(data, epochs=2).history
+    share = train(data, epochs=2, rows=17).history
+    assert [r["events"] for r in train(data, epochs=2, rows=10**6).history] == [r["events"] for r in whole]
+    assert all(r["events"] < w["events"] for r, w in zip(share, whole, strict=True))
+    assert share[0]["events"] != share[1]["events"] or share[0]["loss"] != share[1]["loss"]
 
 
 def test_checkpoints_hold_no_features(data, tmp_path):

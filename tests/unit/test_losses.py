@@ -18,7 +18,6 @@ from tmmsrec.nn.losses import (
     SampledSoftmax,
     bce,
     bpr,
-    cross_entropy,
     gbce,
     hinge,
     info_nce,
@@ -43,12 +42,6 @@ def test_bce_by_hand_and_at_zero():
     by_hand = (-s(positive).log() - (1 - s(negative[:, 0])).log()).mean()
     assert float(bce(positive, negative)) == pytest.approx(float(by_hand))
     assert math.isfinite(float(bce(torch.tensor([-1e4]), torch.tensor([[1e4]]))))
-
-
-def test_cross_entropy_leaves_padding_out():
-    scores = torch.tensor([[1e9, 0.0, 1.0, 2.0]])
-    expected = -math.log(math.e / (1 + math.e + math.e**2))
-    assert float(cross_entropy(scores, torch.tensor([2]))) == pytest.approx(expected)
 
 
 def test_bce_value_scores_targets_and_negatives():

@@ -159,9 +159,17 @@ class Rows:
 
 
 def training_batches(
-    part: Part, *, size: int, length: int, sampler: Sampler, seed: tuple[int, ...], skip: int = 0, per: Per = "user"
+    part: Part,
+    *,
+    size: int,
+    length: int,
+    sampler: Sampler,
+    seed: tuple[int, ...],
+    skip: int = 0,
+    per: Per = "user",
+    most: int | None = None,
 ) -> Iterator[Batch]:
-    """One pass over a training part: every row once, in batches of similar lengths.
+    """One pass over a training part: every row once, or a random share of them, in batches of similar lengths.
 
     Every random choice is a function of ``seed`` and the batch's number, so a pass can be taken up again after ``skip``
     batches and gives the very same ones.
@@ -174,10 +182,12 @@ def training_batches(
         seed: integers that name this pass, for instance (seed, epoch).
         skip: batches to leave out at the start.
         per: what a row is, see ``Rows.of``; rows per event have a target at their last step only.
+        most: how many rows a pass has at the most.
     """
     rng = np.random.default_rng(seed)
     rows = Rows.of(part, length, per)
-    order = np.lexsort((rng.random(len(rows)), rows.steps))  # equal lengths in random order
+    taken = np.arange(len(rows)) if most is None or most >= len(rows) else rng.choice(len(rows), most, replace=False)
+    order = taken[np.lexsort((rng.random(len(taken)), rows.steps[taken]))]  # equal lengths in random order
     chunks = [order[i : i + size] for i in range(0, len(order), size)]
     for number, which in enumerate(rng.permutation(len(chunks))):
         if number < skip:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tmmsrec.nn.softmax import cross_entropy
+
 ItemVectors = Callable[..., Tensor]
 
 
@@ -40,11 +42,6 @@ def bce(positive: Tensor, negative: Tensor) -> Tensor:
     Shapes: positive [T], negative [T, K].  At scores of zero with K = 1 it is 2 ln 2.
     """
     return functional.softplus(-positive).mean() + functional.softplus(negative).sum(-1).mean()
-
-
-def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
-    """Mean over steps of -ln softmax(scores)[target] over all items; scores [T, I+1] with padding in column 0, left out."""
-    return functional.cross_entropy(scores[:, 1:], targets - 1)
 
 
 def sampled_softmax(positive: Tensor, negative: Tensor, expected: Tensor | None = None) -> Tensor:
@@ -231,7 +228,7 @@ class CrossEntropy(Loss):
 
     def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
         """The mean over steps."""
-        return cross_entropy(states @ items().T, targets)
+        return cross_entropy(states, items(), targets)
 
 
 @dataclass(frozen=True)
