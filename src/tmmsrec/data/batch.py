@@ -136,10 +136,10 @@ class Rows:
     def of(cls, part: Part, length: int, per: Per) -> Rows:
         """The rows of a training part.
 
-            a user with events e0 e1 e2 e3, length 2
-            per user:   e1 e2 -> targets e2 e3           one row, a target at every step
-            per event:  e0 -> e1;  e0 e1 -> e2;  e1 e2 -> e3      a row for every target, read after its history
-            per event with length 0:  -> e0;  -> e1; ...          pairs of user and item, each distinct pair once
+        a user with events e0 e1 e2 e3, length 2
+        per user:   e1 e2 -> targets e2 e3           one row, a target at every step
+        per event:  e0 -> e1;  e0 e1 -> e2;  e1 e2 -> e3      a row for every target, read after its history
+        per event with length 0:  -> e0;  -> e1; ...          pairs of user and item, each distinct pair once
         """
         if per == "user":
             if length < 1:

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.study.run import Job, Run, read_run
 from tmmsrec.study.stages import Listener, Silent
 from tmmsrec.study.study import Setting, Study
+from tmmsrec.study.worker import BUSY
+
+_WORKER = (sys.executable, "-m", "tmmsrec.study.worker")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +76,7 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
     repeats = list(study.repeats(lucky))
     _all([(_title(n, chosen[n].changes, job.seed), job) for n, job in repeats], dataset, root, processes, listener)
     runs = {
-        name: [
-            read_run(root / setting.job(seed, study.split).key(dataset)) for seed in range(study.seeds if name in lucky else 1)
-        ]
+        name: [read_run(root / setting.job(seed, study.split).key(dataset)) for seed in range(study.seeds if name in lucky else 1)]
         for name, setting in chosen.items()
     }
     return Results(study, dataset, chosen, runs, tried)
@@ -84,27 +87,40 @@ def _title(name: str, changes: Sequence[str], seed: int) -> str:
 
 
 def _all(jobs: Sequence[tuple[str, Job]], dataset: Dataset, root: Path, processes: int, listener: Listener) -> None:
-    """Do the jobs that are not done; the longest wait is told as it shrinks."""
-    waiting = [(title, job) for title, job in jobs if not (root / job.key(dataset) / "run.json").exists()]
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    """Do the jobs that are not done; one that another process is at waits until that one has done it or has gone."""
+    waiting = deque((title, job) for title, job in jobs if not (root / job.key(dataset) / "run.json").exists())
+    threads, total, began = max(1, (os.cpu_count() or 1) // processes), len(waiting), time.monotonic()
+    under_way: dict[Future[Run | None], tuple[str, Job]] = {}
     with ThreadPoolExecutor(processes) as pool:
-        started = {pool.submit(_do, job, dataset, root, threads): title for title, job in waiting}
-        for at, done in enumerate(as_completed(started), 1):
-            problem = done.exception()
-            if problem is not None:
-                pool.shutdown(cancel_futures=True)
-                raise RuntimeError(f"{started[done]}: {problem}") from None
-            about = done.result().about
-            result = f"HR@10 {about['result']['HR@10']:.4f}, {about['seconds']['fit']:.0f} s"
-            listener.stage(f"{at} of {len(waiting)}: {started[done]}: {result}")
+        while waiting or under_way:
+            while waiting and len(under_way) < processes:
+                title, job = waiting.popleft()
+                under_way[pool.submit(_do, job, dataset, root, threads)] = title, job
+            for ended in wait(under_way, return_when=FIRST_COMPLETED).done:
+                title, job = under_way.pop(ended)
+                problem = ended.exception()
+                if problem is not None:
+                    raise RuntimeError(f"{title}: {problem}") from None
+                run = ended.result()
+                if run is None:
+                    waiting.append((title, job))
+                    continue
+                left = len(waiting) + len(under_way)
+                until = (time.monotonic() - began) / (total - left) * left
+                result = f"HR@10 {run.about['result']['HR@10']:.4f}, {run.about['seconds']['fit']:.0f} s"
+                rest = f"; about {until / 60:.0f} min left" if left and until >= 60 else ""
+                listener.stage(f"{total - left} of {total}: {title}: {result}{rest}")
 
 
-def _do(job: Job, dataset: Dataset, root: Path, threads: int) -> Run:
+def _do(job: Job, dataset: Dataset, root: Path, threads: int) -> Run | None:
+    """A job in a process of its own; None, after a moment, where another process is at it."""
     asked = json.dumps({"job": values.to_json(job), "dataset": str(dataset.folder), "root": str(root)})
     # Threads that spin while they wait would steal the other jobs' cores.
     settings = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, "-m", "tmmsrec.study.worker"]
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, env=settings, check=False)
+    done = subprocess.run(_WORKER, input=asked, capture_output=True, text=True, env=settings, check=False)
+    if done.returncode == BUSY:
+        time.sleep(1.0)
+        return None
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode}")
     return read_run(root / job.key(dataset))

@@ -4,6 +4,7 @@ KEY/run.json              values, seed, fingerprint, versions, result; written l
 KEY/ranks.parquet         one row per test user: rank, and what the slices need
 KEY/log.jsonl             one line per epoch
 KEY/weights.safetensors   the weights that did best in validation (or the counts)
+KEY/claim.lock            locked while a process works on the run
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tmmsrec.data.store import atomic_text, read_about
 from tmmsrec.fit import Fitted, Watch, describe, fit
 from tmmsrec.models.base import Method, Model
 from tmmsrec.ranking import Ranks, rank
+from tmmsrec.study.claim import claim
 from tmmsrec.training import Training
 
 FORMAT = 1
@@ -100,15 +102,28 @@ class Run:
         return model.eval()
 
 
-def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None) -> Run:
+def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None, wait: bool = True) -> Run:
     """Do a job, or read what was done: fit on train, choose by valid, rank the test part once.
 
     A job that was killed is taken up where its checkpoint stands.
+
+    Args:
+        job: what to do.
+        dataset: what to do it with.
+        root: the folder of all runs.
+        watch: told of the training.
+        wait: where another process is at the same job, wait and read what it did; else raise ``study.claim.Busy``.
     """
     folder = Path(root) / job.key(dataset)
-    if (folder / "run.json").exists():
-        return read_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "run.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with claim(folder, wait=wait):
+            if not (folder / "run.json").exists():
+                return _do(job, dataset, folder, watch)
+    return read_run(folder)
+
+
+def _do(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Run:
     before = peak_memory()
     parts = job.split.cut(dataset.interactions)
     fitted = fit(

@@ -100,9 +100,7 @@ class Study:
 
     def changed(self, changes: Sequence[str]) -> Study:
         """The study with changes to every training; raises ValueProblem for one that cannot be made."""
-        changed = {
-            n: dataclasses.replace(e, training=values.change_all(e.training, changes)) for n, e in self.entrants.items()
-        }
+        changed = {n: dataclasses.replace(e, training=values.change_all(e.training, changes)) for n, e in self.entrants.items()}
         return dataclasses.replace(self, entrants=changed)
 
     def tuning(self) -> Iterator[tuple[str, Setting, Job]]:

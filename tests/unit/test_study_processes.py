@@ -1,0 +1,174 @@
+"""Studies that are killed, and studies that two processes do at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import small
+from tmmsrec import zoo
+from tmmsrec.data import store
+from tmmsrec.study import run as running
+from tmmsrec.study.claim import Busy, claim
+from tmmsrec.study.conduct import conduct
+from tmmsrec.study.results import markdown
+from tmmsrec.study.run import Job
+from tmmsrec.study.study import Entrant, Study
+from tmmsrec.training import Training
+
+LITTLE = replace(zoo.SASREC, width=12, length=10)
+STUDY = Study(
+    "Small",
+    {
+        "popularity": Entrant(zoo.POPULARITY),
+        "sasrec": Entrant(LITTLE, Training(epochs=6, batch=8), (("training.optimiser.lr=0.001",), ("training.optimiser.lr=0.01",))),
+        "tmmsrec-id-tie": Entrant(replace(zoo.TMMSREC_ID_TIE, width=12), Training(epochs=6, batch=8)),
+    },
+    seeds=2,
+)
+JOBS = 1 + 2 + 1 + 2
+
+# Does the study with workers that note what they do; each step takes a moment, so that killers and rivals find work under way.
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.unit.test_study_processes import STUDY
+from tmmsrec.data import store
+from tmmsrec.study import conduct
+from tmmsrec.study.results import markdown
+
+folder = Path(sys.argv[1])
+conduct._WORKER = (sys.executable, str(folder / "worker.py"))
+done = conduct.conduct(STUDY, store.load(folder / "data"), folder / "runs", processes=2)
+(folder / sys.argv[2]).write_text(markdown(done))
+"""
+WORKER = """
+import os, time
+from pathlib import Path
+from tmmsrec import fit
+from tmmsrec.study import run, worker
+
+step, do, notes = fit._Loop._step, run._do, Path(__file__).with_name("notes")
+
+def slow(self, batch):
+    time.sleep(0.02)
+    return step(self, batch)
+
+def noted(job, dataset, folder, watch):
+    with notes.open("a") as file:
+        file.write(f"begin {folder.name}\\n")
+    done = do(job, dataset, folder, watch)
+    with notes.open("a") as file:
+        file.write(f"end {folder.name}\\n")
+    return done
+
+fit._Loop._step, run._do = slow, noted
+worker.main()
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    data = small(users=50)
+    store.save(replace(data, catalog=replace(data.catalog, features={})), tmp_path / "data")
+    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "study.py").write_text(SCRIPT)
+    return tmp_path
+
+
+def started(place: Path, table: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(place / "study.py"), str(place), table]
+    return subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE)
+
+
+def noted(place: Path) -> list[list[str]]:
+    file = place / "notes"
+    return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def without_costs(table: str) -> list[list[str]]:
+    """The table's cells but for seconds and memory, which no two runs share."""
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("|")]
+    left_out = {i for i, head in enumerate(rows[0]) if head.strip() in ("seconds", "MB")}
+    return [[cell for i, cell in enumerate(row) if i not in left_out] for row in rows]
+
+
+@pytest.mark.slow
+def test_killed_ten_times_a_study_ends_with_the_table_of_one_that_was_not(place, tmp_path_factory):
+    rng, killed = random.Random(0), 0
+    for _ in range(10):
+        study, begun = started(place, "killed.md"), len(noted(place))
+        while len(noted(place)) == begun and study.poll() is None:  # torch takes its time to load
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0.0, 1.0))
+        everything = rng.random() < 0.5  # or the conductor alone, whose workers go on
+        killed += study.poll() is None
+        if everything:
+            os.killpg(study.pid, signal.SIGKILL)
+        else:
+            study.kill()
+        study.wait()
+    assert killed >= 5
+    study = started(place, "killed.md")
+    assert study.wait(timeout=300) == 0, study.stderr.read().decode()
+    whole = tmp_path_factory.mktemp("whole")
+    straight = conduct(STUDY, store.load(place / "data"), whole / "runs", processes=2)
+    assert without_costs((place / "killed.md").read_text()) == without_costs(markdown(straight))
+    for file in (whole / "runs").glob("*/run.json"):
+        again = json.loads((place / "runs" / file.parent.name / "run.json").read_text())
+        assert again["result"] == json.loads(file.read_text())["result"]
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study_and_do_nothing_twice(place):
+    one, two = started(place, "one.md"), started(place, "two.md")
+    assert one.wait(timeout=300) == 0, one.stderr.read().decode()
+    assert two.wait(timeout=300) == 0, two.stderr.read().decode()
+    begun = [name for what, name in noted(place) if what == "begin"]
+    assert len(begun) == len(set(begun)) == JOBS
+    assert (place / "one.md").read_text() == (place / "two.md").read_text()
+
+
+def test_a_claim_is_held_by_one_and_ends_with_its_process(tmp_path):
+    code = (
+        "import sys, time, pathlib\nfrom tmmsrec.study.claim import claim\n"
+        "with claim(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(Busy, match="another process"), claim(tmp_path, wait=False):
+        pass
+    process.kill()
+    process.wait()
+    with claim(tmp_path, wait=False):
+        pass
+
+
+def test_who_waited_for_another_process_reads_what_it_did(dataset, tmp_path, monkeypatch):
+    """Whoever held the claim has finished in the meantime: nothing is trained again."""
+    job, waited = Job(zoo.POPULARITY), []
+    first = running.run(job, dataset, tmp_path / "elsewhere")
+
+    def arriving(folder, *, wait):
+        waited.append(wait)
+        for file in first.folder.iterdir():
+            shutil.copy(file, folder)
+        return claim(folder, wait=wait)
+
+    monkeypatch.setattr(running, "claim", arriving)
+    monkeypatch.setattr(running, "_do", lambda *_: pytest.fail("trained again"))
+    again = running.run(job, dataset, tmp_path / "runs", wait=True)
+    assert waited == [True]
+    np.testing.assert_array_equal(again.ranks, first.ranks)
