@@ -99,12 +99,12 @@ FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed")
 
 # Batches of single events hold as much as batches of users do.
 _EVENTS = Training(batch=1024)
-_PREFIXES = Training(rows=4096, epochs=20)
+_PREFIXES = Training(rows=2048, epochs=20)
 _TRAININGS = {
     # A row for every event, each with 50 slots whatever it holds: a pass over all of them takes minutes.
     "mmmlp": _PREFIXES,
     "mlp4rec": _PREFIXES,
-    "tmmsrec-mlp4rec": replace(_PREFIXES, epochs=8),
+    "tmmsrec-mlp4rec": replace(_PREFIXES, epochs=12),
     "vbpr": _EVENTS,
     "vbpr-itv": _EVENTS,
     "freedom": replace(_EVENTS, batch=2048),
