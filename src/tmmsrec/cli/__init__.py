@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tmmsrec.cli import doctor, look, prepare, recommend, screen, study, train, whole
+from tmmsrec.cli import compare, doctor, look, prepare, recommend, screen, study, train, whole
 
 
 class Verbs(TyperGroup):
@@ -63,6 +63,7 @@ for verb in (
     prepare.extract,
     train.fit,
     train.evaluate,
+    compare.compare,
     study.study,
     recommend.recommend,
     look.list_,

@@ -75,7 +75,7 @@ class Report:
         if not self.runs:
             raise ValueError("a report needs at least one run")
         # The log's own facts and not the fingerprint: a run before feature extraction was asked the same questions.
-        asked = {_question(run): name for name, run in self.runs.items()}
+        asked = {values.canonical(question(run)): name for name, run in self.runs.items()}
         if len(asked) > 1:
             one, other, *_ = asked.values()
             raise ValueError(
@@ -111,9 +111,11 @@ class Report:
         return int(self.rows[0].run.about["test_users"])
 
 
-def _question(run: Run) -> str:
-    data = {k: v for k, v in run.about["dataset"].items() if k.startswith("#")}
-    return values.canonical([data, values.to_json(run.job.split), run.job.exclude_seen, run.about["test_users"]])
+def question(run: Run) -> dict[str, object]:
+    """What a run was asked: runs can be compared where this is the same."""
+    sizes = {k.lstrip("#"): v for k, v in run.about["dataset"].items() if k.startswith("#")}
+    seen = "left out" if run.job.exclude_seen else "kept"
+    return {"data": sizes, "split": values.to_json(run.job.split), "seen items": seen, "test users": run.about["test_users"]}
 
 
 def row(name: str, run: Run) -> Row:
