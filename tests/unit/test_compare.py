@@ -83,7 +83,7 @@ def test_runs_that_were_not_asked_the_same_are_refused(place, tmp_path):
     with pytest.raises(DataProblem, match="seen items: kept against left out"):
         compare(runs["MARKOV"], seen)
     other = run(Job(zoo.MARKOV), small(users=70), tmp_path)
-    with pytest.raises(DataProblem, match="Users 80, .* against Users 70"):
+    with pytest.raises(DataProblem, match=r"Users 80, .* against Users 70"):
         compare(runs["MARKOV"], other)
     shuffled = replace(runs["REPEAT"])
     object.__setattr__(shuffled, "table", runs["REPEAT"].table.take(list(range(len(runs["REPEAT"].ranks)))[::-1]))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tmmsrec.cli import compare, doctor, look, prepare, recommend, screen, study, train, whole
+from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, screen, study, train, whole
 
 
 class Verbs(TyperGroup):
@@ -64,6 +64,7 @@ for verb in (
     train.fit,
     train.evaluate,
     compare.compare,
+    audit.audit,
     study.study,
     recommend.recommend,
     look.list_,

@@ -1,0 +1,51 @@
+"""``audit``: what a split may give away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmmsrec.cli import screen
+
+_STYLES = {"fine": "green", "know": "yellow", "leak": "bold red"}
+
+
+def audit(
+    dataset: Annotated[Path, typer.Argument(help="A Dataset folder.")],
+    runs: Annotated[Path | None, typer.Option(help="A folder of runs, to count how often the test part was opened.")] = None,
+    by_time: Annotated[str | None, typer.Option(help="VALID_FROM,TEST_FROM: one calendar cut instead of leave-one-out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Leaks, and what else a reader of test results must know: order, duplicates, the future, unseen items, features, openings."""
+    from dataclasses import asdict
+
+    from rich.markup import escape
+    from rich.table import Table
+
+    from tmmsrec.data import store
+    from tmmsrec.data.problems import DataProblem
+    from tmmsrec.data.split import ByTime, LeaveOneOut
+    from tmmsrec.study import audit as work
+
+    if runs is not None and not runs.is_dir():
+        raise DataProblem(f"{runs} is no folder of runs")
+    if by_time is not None and by_time.count(",") != 1:
+        raise DataProblem(f"--by-time takes two dates with a comma between them, like 2020-06-01,2020-09-01; got '{by_time}'")
+    split = LeaveOneOut() if by_time is None else ByTime(*by_time.split(","))
+    data = store.load(dataset)
+    found = work.audit(data, split, runs)
+    if as_json:
+        typer.echo(json.dumps([asdict(f) for f in found], indent=2, ensure_ascii=False))
+        return
+    screen.say(f"{data!r}; {'leave-one-out' if by_time is None else f'cut at {by_time}'}")
+    table = Table(header_style="bold", show_lines=True)
+    for head in ("looked at", "", "found", "what to do"):
+        table.add_column(head, overflow="fold")
+    for one in found:
+        table.add_row(escape(one.what), f"[{_STYLES[one.verdict]}]{one.verdict}[/]", escape(one.said), escape(one.remedy))
+    screen.console().print(table)
+    counts = {verdict: sum(f.verdict == verdict for f in found) for verdict in _STYLES}
+    screen.say(f"{counts['leak']} leaks, {counts['know']} to know of, {counts['fine']} fine")
