@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +13,16 @@ import pytest
 from tests.conftest import small
 from tmmsrec import metrics, studies, zoo
 from tmmsrec.data import store
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.study import conduct as conducting
 from tmmsrec.study.conduct import conduct
-from tmmsrec.study.results import lines, markdown
+from tmmsrec.study.published import printed
+from tmmsrec.study.results import every_run, lines, markdown
+from tmmsrec.study.run import job_of
 from tmmsrec.study.study import Entrant, Study
+from tmmsrec.study.tables import cell
 from tmmsrec.training import Training
 from tmmsrec.values import ValueProblem
 
@@ -90,6 +98,32 @@ def test_the_table_has_means_over_seeds_the_floors_and_corrected_tests(done):
     assert "50 users" in text
 
 
+def test_every_run_is_a_line_of_csv_from_which_it_can_be_done_again(done):
+    results = done[0]
+    rows = list(csv.DictReader(io.StringIO(every_run([results]))))
+    assert len(rows) == sum(len(runs) for runs in results.runs.values())
+    runs = [(name, run) for name, runs in results.runs.items() for run in runs]
+    for row, (name, run) in zip(rows, runs, strict=True):
+        assert (row["method"], row["run"]) == (name, run.folder.name)
+        assert float(row["NDCG@10"]) == run.about["result"]["NDCG@10"]
+        assert job_of(json.loads(row["job"])).key(results.dataset) == run.folder.name
+        assert row["torch"] == run.about["versions"]["torch"]
+
+
+def test_the_papers_numbers_stand_beside_ours_on_its_data_only(done):
+    results = done[0]
+    named = replace(results, study=replace(results.study, printed={"sasrec": "Table 3/SASRec"}))
+    assert "paper" not in markdown(named)
+    lines_ = [line.printed for line in lines(named)]
+    assert lines_ == [{}] * len(lines_)
+    log = Interactions.of(np.arange(1663) % 273, np.ones(1663, int), np.arange(1663))
+    same_size = Dataset.in_memory("All_Beauty", log, 800, {}, None)
+    found = {line.name: line.printed for line in lines(replace(named, dataset=same_size))}
+    assert found == {"popularity": {}, "repeat": {}, "sasrec": {"HR@10": 0.3553, "NDCG@10": 0.2646}}
+    row = next(line for line in markdown(replace(named, dataset=same_size)).splitlines() if line.startswith("| sasrec"))
+    assert row.endswith("| 0.3553 | 0.2646 |")
+
+
 def test_a_job_that_fails_says_why(done, tmp_path):
     _, _, dataset, _ = done
     wrong = Study("Wrong", {"sasrec": Entrant(replace(LITTLE, backbone=replace(LITTLE.backbone, heads=5)))})
@@ -114,5 +148,41 @@ def test_every_study_can_be_read_and_its_settings_made(name):
     study = studies.named(name)
     assert study.title
     assert all(entrant.settings() for entrant in study.entrants.values())
+    assert set(study.printed) <= set(study.entrants)
+    for row in study.printed.values():
+        assert set(printed("All_Beauty", row)) == {"HR@10", "NDCG@10"}, row
     with pytest.raises(ValueProblem, match="did you mean"):
         studies.named(name + "x")
+
+
+def test_a_run_serves_every_table_that_holds_it():
+    """The same entrant in two studies is the same job."""
+    tables = {name: studies.named(name).entrants for name in studies.names()}
+    assert tables["table3-overall"]["TMMSRec"] == tables["table6-fusion"]["TMMSRec"] == tables["every-method"]["tmmsrec"]
+    assert tables["table4-modalities"]["w/ ID&V&T"] == tables["table5-positions"]["TMMSRec-NP"]
+    assert tables["figure7-sensitivity"]["2 blocks"] == tables["figure7-sensitivity"]["width 126"]
+    assert tables["figure6-backbones"]["GRU4Rec"] == tables["every-method"]["gru4rec"]
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_a_quick_study_is_small_and_says_so(name):
+    study, quick = studies.named(name), studies.named(name).quick()
+    assert "--quick" in quick.title
+    assert (quick.seeds, quick.printed) == (1, {})
+    assert list(quick.entrants) == list(study.entrants)
+    for entrant in quick.entrants.values():
+        (setting,) = entrant.settings()
+        assert setting.training.epochs <= 3
+        assert getattr(setting.method, "width", 0) <= 24
+
+
+def test_quick_studies_of_all_tables_run_on_a_small_shop(tmp_path):
+    """Every figure's and table's rows train and come into the table; what two tables share is done once."""
+    data = store.save(small(users=40), tmp_path / "data")
+    for name in ("table6-fusion", "figure5-ensembles"):
+        quick = studies.named(name).quick()
+        done = conduct(quick, data, tmp_path / "runs", processes=2)
+        assert list(done.runs) == list(quick.entrants)
+        assert all(f"| {cell(row)} |" in markdown(done) for row in quick.entrants)
+    floors, fusion, ensembles, shared = 5, 4, 5, 1
+    assert len(list((tmp_path / "runs").glob("*/run.json"))) == floors + fusion + ensembles - shared

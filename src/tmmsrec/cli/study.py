@@ -19,25 +19,29 @@ def study(
     method: Annotated[list[str] | None, typer.Option(help="Only these entrants and the floors (may be repeated).")] = None,
     processes: Annotated[int, typer.Option(help="Runs side by side, each with an equal share of the cores.")] = 1,
     training: Annotated[list[str] | None, typer.Option("--training", help="A field of every training: epochs=5.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Narrow, short, one seed, no tuning: only a look.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Do a study, go on with one that was stopped, and write its tables to OUT/results.md."""
+    """Do a study, go on with one that was stopped, and write its tables to OUT/NAME.md and every run to OUT/NAME.csv."""
     from dataclasses import replace
 
     from tmmsrec import studies
     from tmmsrec.data import store
     from tmmsrec.study.conduct import conduct
-    from tmmsrec.study.results import markdown
+    from tmmsrec.study.results import every_run, markdown
 
     asked = studies.named(name).only(method).changed(training or [])
+    asked = asked.quick() if quick else asked
     asked = replace(asked, seeds=seeds) if seeds is not None else asked
-    tables = []
+    done = []
     for folder in datasets:
         dataset = store.load(folder)
         with screen.Screen(quiet=quiet) as listener:
             listener.stage(f"{name} on {dataset!r}")
-            tables.append(markdown(conduct(asked, dataset, out / "runs", processes=processes, listener=listener)))
-    text = "\n".join([f"# {asked.title}\n", *tables])
-    store.atomic_text(out / "results.md", text)
+            done.append(conduct(asked, dataset, out / "runs", processes=processes, listener=listener))
+    text = "\n".join([f"# {asked.title}\n", *map(markdown, done)])
+    file = out / f"{name}.md"
+    store.atomic_text(file, text)
+    store.atomic_text(file.with_suffix(".csv"), every_run(done))
     screen.say(text)
-    screen.say(f"written to {out / 'results.md'}")
+    screen.say(f"written to {file}; every run with its value, seed, revision and versions in {file.with_suffix('.csv')}")

@@ -11,7 +11,7 @@ from tmmsrec.study.study import Study
 
 def names() -> list[str]:
     """Every study by name: "every-method" for every_method.py."""
-    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__))
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
 def named(name: str) -> Study:

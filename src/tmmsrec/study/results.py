@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmmsrec import metrics
+from tmmsrec.study import published
 from tmmsrec.study.conduct import Results
 from tmmsrec.study.run import Run
 from tmmsrec.study.tables import cell, markdown_table
 
 METRICS = ("HR@10", "NDCG@10")
 HEADS = ("method", *METRICS, "over seeds", "against the best floor", "p", "chosen", "epochs", "seconds", "MB", "parameters")
+PAPER = ("paper's HR@10", "paper's NDCG@10")
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Line:
         p: of that comparison, by Holm corrected for the number of methods.
         chosen: the changes that did best in validation.
         runs: by seed.
+        printed: metric name -> what the paper prints for it on these data; empty where it prints nothing.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Line:
     p: float
     chosen: tuple[str, ...]
     runs: Sequence[Run]
+    printed: Mapping[str, float]
 
 
 def lines(results: Results) -> list[Line]:
@@ -51,6 +58,7 @@ def lines(results: Results) -> list[Line]:
     best = max(floors, key=lambda name: values[name]["NDCG@10"].mean(), default=None)
     trained = [name for name in results.runs if name not in floors]
     found = {n: metrics.paired_test(values[n]["NDCG@10"], values[best]["NDCG@10"]) for n in trained} if best else {}
+    paper = published.dataset_of(results.dataset)
     corrected = dict(zip(found, metrics.holm([c.p for c in found.values()]), strict=True)) if found else {}
     return [
         Line(
@@ -63,6 +71,7 @@ def lines(results: Results) -> list[Line]:
             p=float(corrected.get(name, np.nan)),
             chosen=results.chosen[name].changes,
             runs=results.runs[name],
+            printed=published.printed(paper, results.study.printed[name]) if paper and name in results.study.printed else {},
         )
         for name in [*floors, *trained]
     ]
@@ -80,7 +89,9 @@ def _spread(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def markdown(results: Results) -> str:
     """The table with what a reader must know of it."""
-    body = [[cell(text) for text in _cells(line)] for line in lines(results)]
+    found = lines(results)
+    beside = PAPER if any(line.printed for line in found) else ()
+    body = [[cell(text) for text in [*_cells(line), *(_of_paper(line) if beside else [])]] for line in found]
     data, study = results.dataset, results.study
     users = next(iter(results.runs.values()))[0].about["test_users"]
     grids = sorted({len(e.grid) for n, e in study.entrants.items() if results.runs[n][0].about["parameters"]})
@@ -92,7 +103,7 @@ def markdown(results: Results) -> str:
         "Holm-corrected over the table. Seconds and memory: "
         "medians over seeds, one process each."
     )
-    return f"## {data.name}\n\n{said}\n\n{markdown_table(list(HEADS), body)}\n"
+    return f"## {data.name}\n\n{said}\n\n{markdown_table([*HEADS, *beside], body)}\n"
 
 
 def _cells(line: Line) -> list[str]:
@@ -110,3 +121,39 @@ def _cells(line: Line) -> list[str]:
     megabytes = f"{np.median(memory):,.0f}" if memory else "-"
     parameters = f"{line.runs[0].about['parameters']:,}"
     return [line.name, *shown, spread, against, p, chosen or "-", epochs, seconds, megabytes, parameters]
+
+
+def every_run(done: Sequence[Results]) -> str:
+    """Every chosen run of some studies as CSV: dataset, name, seed, results, costs, versions and the whole value as JSON."""
+    rows = [_as_row(results, name, run) for results in done for name, runs in results.runs.items() for run in runs]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _as_row(results: Results, name: str, run: Run) -> dict[str, object]:
+    about = run.about
+    return {
+        "dataset": results.dataset.name,
+        "fingerprint": about["dataset"]["fingerprint"],
+        "method": name,
+        "seed": run.job.seed,
+        **about["result"],
+        "validation": about["fit"]["best"],
+        "epoch": about["fit"]["best_epoch"] + 1,
+        "epochs": about["fit"]["epochs"],
+        "refit": about["fit"]["refit"],
+        "seconds": about["seconds"]["fit"],
+        "ranking_seconds": about["seconds"]["rank"],
+        "peak_mb": about.get("memory", {}).get("peak_mb"),
+        "parameters": about["parameters"],
+        **about["versions"],
+        "run": run.folder.name,
+        "job": json.dumps(about["job"], ensure_ascii=False),
+    }
+
+
+def _of_paper(line: Line) -> list[str]:
+    return [f"{line.printed[m]:.4f}" if m in line.printed else "-" for m in METRICS]

@@ -16,6 +16,8 @@ from tmmsrec.models.base import Method
 from tmmsrec.study.run import Job
 from tmmsrec.training import Training
 
+QUICK_WIDTH, QUICK_EPOCHS = 24, 3
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -55,6 +57,14 @@ class Entrant:
         """Every setting of the grid; raises ValueProblem for a change that cannot be made."""
         return [self._setting(changes) for changes in self.grid]
 
+    def quick(self) -> Entrant:
+        """The same method narrow, trained for a few epochs with its first setting."""
+        widths = {f.name: getattr(self.method, f.name) for f in dataclasses.fields(self.method)}  # type: ignore[arg-type]
+        small = {"width": min(widths["width"], QUICK_WIDTH)} if "width" in widths else {}
+        small |= {"pretraining_epochs": 1} if "pretraining_epochs" in widths else {}
+        training = dataclasses.replace(self.training, epochs=QUICK_EPOCHS, rows=512, every=min(self.training.every, QUICK_EPOCHS))
+        return Entrant(dataclasses.replace(self.method, **small), training, self.grid[:1])  # type: ignore[type-var]
+
     def _setting(self, changes: tuple[str, ...]) -> Setting:
         mark = "training."
         of_training = [c.removeprefix(mark) for c in changes if c.startswith(mark)]
@@ -71,12 +81,14 @@ class Study:
         entrants: name -> entrant, in the table's order.
         seeds: how many seeds each chosen setting is run with, 0, 1, ...; the first one is the one that settings are chosen by.
         split: which events are held out.
+        printed: entrant -> where the paper prints its numbers, "Table 3/SASRec".
     """
 
     title: str
     entrants: Mapping[str, Entrant]
     seeds: int = 3
     split: Split = LeaveOneOut()
+    printed: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -102,6 +114,12 @@ class Study:
         """The study with changes to every training; raises ValueProblem for one that cannot be made."""
         changed = {n: dataclasses.replace(e, training=values.change_all(e.training, changes)) for n, e in self.entrants.items()}
         return dataclasses.replace(self, entrants=changed)
+
+    def quick(self) -> Study:
+        """A look at the whole study in minutes: narrow, short, one seed, no tuning; its title says so."""
+        entrants = {name: entrant.quick() for name, entrant in self.entrants.items()}
+        title = f"{self.title} (--quick: width {QUICK_WIDTH}, {QUICK_EPOCHS} epochs, one seed, no tuning: only a look)"
+        return dataclasses.replace(self, title=title, entrants=entrants, seeds=1, printed={})
 
     def tuning(self) -> Iterator[tuple[str, Setting, Job]]:
         """The jobs that settings are chosen by: every setting with the first seed."""

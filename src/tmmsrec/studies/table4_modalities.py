@@ -1,0 +1,19 @@
+"""Table 4: modalities and TIE, each with and without."""
+
+from __future__ import annotations
+
+from tmmsrec.studies._plan import beside_floors
+from tmmsrec.study.study import Study
+
+ROWS = {
+    "w/ ID": "tmmsrec-id",
+    "w/ ID&TIE": "tmmsrec-id-tie",
+    "w/ ID&T": "tmmsrec-id-text",
+    "w/ ID&T&TIE": "tmmsrec-id-text-tie",
+    "w/ ID&V": "tmmsrec-id-image",
+    "w/ ID&V&TIE": "tmmsrec-id-image-tie",
+    "w/ ID&V&T": "tmmsrec-no-time",
+    "TMMSRec": "tmmsrec",
+}
+
+STUDY = Study("Table 4: modalities and TIE", beside_floors(ROWS), printed={row: f"Table 4/{row}" for row in ROWS})
