@@ -135,7 +135,7 @@ def _fit(
     job = values.key(method, training, [dataset.fingerprint, seed, *stops])
     sampler, before, seconds = Sampler(train, dataset.n_items, method.negatives), method.pretraining, 0.0
     if before is not None:
-        lesson = Lesson(model.pretraining_loss, train, before.per, method.history, sampler, training.rows)
+        lesson = Lesson(model.pretraining_loss, train, before.per, method.history, sampler, before.rows)
         # All of it at one rate: a rate that decays by a tenth an epoch would stand still long before the end.
         how = replace(training, epochs=before.epochs, optimiser=replace(training.optimiser, decay=1.0))
         saver = Saver(folder / "pretraining", job) if folder is not None else None

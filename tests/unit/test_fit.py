@@ -319,3 +319,17 @@ def test_a_refit_that_was_stopped_goes_on(data, tmp_path, monkeypatch):
         train(data, tmp_path / "job", **how)
     monkeypatch.setattr(loop._Loop, "_step", real)
     assert same_weights(straight, train(data, tmp_path / "job", **how))
+
+
+def test_pretraining_can_take_a_share_of_the_rows(data, tmp_path):
+    method = replace(zoo.S3REC, width=12, length=10, pretraining_epochs=2, pretraining_rows=11)
+    train(data, tmp_path / "share", method=method, epochs=1)
+    train(data, tmp_path / "whole", method=replace(method, pretraining_rows=None), epochs=1)
+    share, whole = (
+        [json.loads(line)["events"] for line in (tmp_path / n / "pretraining" / "log.jsonl").read_text().splitlines()]
+        for n in ("share", "whole")
+    )
+    assert share == [11, 11]
+    assert whole[0] == whole[1] > 11
+    with pytest.raises(ValueError, match="pretraining_rows"):
+        replace(method, pretraining_rows=0)

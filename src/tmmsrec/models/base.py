@@ -23,10 +23,12 @@ class Pretraining:
     Attributes:
         epochs: passes over the rows.
         per: what a row is.
+        rows: most rows of a pass, drawn anew for each; None for all.
     """
 
     epochs: int
     per: Per = "user"
+    rows: int | None = None
 
 
 class Method(ABC):

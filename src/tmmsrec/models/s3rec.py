@@ -42,6 +42,7 @@ class S3Rec(Method):
         heads: must divide the width.
         dropout: after the input norm, after both parts of a layer and on attention weights.
         pretraining_epochs: the authors' checkpoints have 100 to 150.
+        pretraining_rows: most prefixes of such an epoch, drawn anew for each; None, as the authors, for all.
         masked: the chance of each step but the last to be masked in pretraining; the last always is.
         weights: of the four tasks.
         reduction: "sum" over rows, steps and attributes, as the authors; "mean" makes each task the mean of its own terms.  Adam
@@ -58,6 +59,7 @@ class S3Rec(Method):
     heads: int = 2
     dropout: float = 0.5
     pretraining_epochs: int = 100
+    pretraining_rows: int | None = None
     masked: float = 0.2
     weights: Weights = Weights()
     reduction: Literal["sum", "mean"] = "sum"
@@ -72,6 +74,8 @@ class S3Rec(Method):
             raise ValueError(f"S3Rec.masked lies between 0 and 1, got {self.masked}")
         if self.length < 2 or self.pretraining_epochs < 0:
             raise ValueError("S3Rec.length must be at least 2 and pretraining_epochs at least 0")
+        if self.pretraining_rows is not None and self.pretraining_rows < 1:
+            raise ValueError(f"S3Rec.pretraining_rows must be at least 1, or None for all, got {self.pretraining_rows}")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -91,7 +95,7 @@ class S3Rec(Method):
     @property
     def pretraining(self) -> Pretraining | None:
         """Prefixes of all sequences; None without epochs."""
-        return Pretraining(self.pretraining_epochs, per="event") if self.pretraining_epochs else None
+        return Pretraining(self.pretraining_epochs, "event", self.pretraining_rows) if self.pretraining_epochs else None
 
     @property
     def negatives(self) -> Negatives:

@@ -16,7 +16,7 @@ GRID = (
     ("training.optimiser.lr=0.001", "training.optimiser.decay=1.0"),
     ("training.optimiser.lr=0.005", "training.optimiser.decay=1.0"),
 )
-EPOCHS, PATIENCE, PRETRAINING = 60, 8, 5  # the same for all, but for methods whose own Training has fewer epochs
+EPOCHS, PATIENCE, PRETRAINING = 60, 8, 10  # the same for all, but for methods whose own Training has fewer epochs
 WIDTH = 126  # the paper's 128 is no multiple of 6
 
 FLOORS = {name: Entrant(zoo.methods()[name]) for name in zoo.FLOORS}
