@@ -15,7 +15,7 @@ from tmmsrec.cli import app
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
-from tmmsrec.data.split import ByTime
+from tmmsrec.data.split import ByTime, PaperLeak
 from tmmsrec.study.audit import audit
 from tmmsrec.study.run import Job, run
 
@@ -47,6 +47,12 @@ def test_a_clean_log_has_no_leak():
     assert [f.what for f in audit(clean()) if f.verdict == "leak"] == []
     assert finding(clean(), "order in time").verdict == "fine"
     assert finding(clean(), "repeats").numbers == {"in_history": 0, "equal_to_last": 0}
+
+
+def test_an_epoch_chosen_by_the_test_items_is_found():
+    assert finding(clean(), "what chooses the epoch").verdict == "fine"
+    found = finding(clean(), "what chooses the epoch", split=PaperLeak())
+    assert (found.verdict, found.numbers["share"]) == ("leak", 1.0)
 
 
 def test_ties_are_counted_within_users_and_at_the_target():
@@ -156,9 +162,14 @@ def test_the_verb_and_its_refusals(tmp_path):
     assert told.exit_code == 0, told.output
     assert "the future in training" in told.output
     assert "leaks," in told.output
-    found = json.loads(CliRunner().invoke(app, ["audit", str(folder), "--by-time", "2012-01-01,2015-01-01", "--json"]).stdout)
+    found = json.loads(
+        CliRunner().invoke(app, ["audit", str(folder), "--protocol", "by-time=2012-01-01,2015-01-01", "--json"]).stdout
+    )
     assert next(f for f in found if f["what"] == "the future in training")["verdict"] == "fine"
-    for wrong, message in ((["--by-time", "2012-01-01"], "two dates"), (["--runs", str(tmp_path / "no")], "no folder of runs")):
+    for wrong, message in (
+        (["--protocol", "by-time=2012-01-01"], "is no protocol"),
+        (["--runs", str(tmp_path / "no")], "no folder of runs"),
+    ):
         refused = CliRunner().invoke(app, ["audit", str(folder), *wrong])
         assert refused.exit_code == 2
         assert message in refused.output

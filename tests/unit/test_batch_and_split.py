@@ -9,10 +9,13 @@ import pytest
 from scipy import stats
 
 from tests.conftest import DAY, small
+from tmmsrec import zoo
 from tmmsrec.data.batch import Negatives, Rows, Sampler, ranking_batches, training_batches
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.split import ByTime, LeaveOneOut
+from tmmsrec.data.split import ByTime, ColdItems, LeaveOneOut, PaperLeak, protocol
+from tmmsrec.study.run import Job
+from tmmsrec.training import Training
 
 
 def log_of(*histories: list[int]) -> Interactions:
@@ -60,6 +63,61 @@ def test_by_time_says_what_is_wrong(dates, said):
 def test_too_few_events_to_split():
     with pytest.raises(DataProblem, match="no user has 3 events"):
         LeaveOneOut().cut(log_of([1, 2], [3]))
+
+
+def test_cold_items_are_the_newest_and_in_no_training_event():
+    """Items 9 and 10 appear last: 9 is for validation, 10 for the test."""
+    data = Interactions.of(
+        np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4]),
+        np.array([3, 1, 9, 5, 10, 2, 1, 2, 10, 9, 5, 6, 9, 7, 8, 10]),
+        np.array([0, 1, 50, 51, 60, 61, 2, 3, 62, 63, 4, 5, 64, 6, 7, 65]) * DAY,
+    )
+    parts = ColdItems(0.1).cut(data)
+    assert parts.train.stop.tolist() == [2, 2, 2, 2, 0]
+    assert parts.train.users.tolist() == [0, 1, 2, 3]
+    assert parts.valid.users.tolist() == [0, 2]  # 10 came before 9 for user 1
+    assert parts.valid.targets.tolist() == [9, 9]
+    assert parts.test.users.tolist() == [0, 1]  # nothing goes before user 4's only event
+    assert parts.test.targets.tolist() == [10, 10]
+    assert parts.test.stop[[0, 1]].tolist() == [4, 2]
+    with pytest.raises(DataProblem, match="between 0 and"):
+        ColdItems(0.5)
+    with pytest.raises(DataProblem, match="no user is left for training"):
+        ColdItems().cut(log_of([1, 2, 3], [2, 3, 1]))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_cold_targets_are_cold_whatever_the_log(share):
+    data = small(users=300, items=60)
+    parts = ColdItems(share).cut(data.interactions)
+    seen = parts.train.item_counts(data.n_items) > 0
+    validated = np.unique(parts.valid.targets)
+    assert not seen[parts.test.targets].any()
+    assert not seen[validated].any()
+    assert not np.isin(parts.test.targets, validated).any()
+    assert len(np.unique(parts.test.targets)) <= max(1, round(60 * share))
+
+
+def test_the_leaking_protocol_chooses_by_the_test_items():
+    log = small().interactions
+    clean, leak = LeaveOneOut().cut(log), PaperLeak().cut(log)
+    assert leak.valid.name == "valid"
+    assert (leak.valid.targets == clean.test.targets).all()
+    assert (leak.valid.stop == clean.test.stop).all()
+    assert (leak.train.stop == clean.train.stop).all()
+    with pytest.raises(ValueError, match="refit would learn them"):
+        Job(zoo.SASREC, Training(refit=True), PaperLeak())
+
+
+def test_protocols_by_name():
+    assert protocol("leave-one-out") == LeaveOneOut()
+    assert protocol("by-time=2020-01-01,2020-06-01") == ByTime("2020-01-01", "2020-06-01")
+    assert (protocol("cold-items"), protocol("cold-items=.2")) == (ColdItems(), ColdItems(0.2))
+    assert protocol("paper-leak") == PaperLeak()
+    assert all(protocol(name).said for name in ("leave-one-out", "by-time=2020-01-01,2020-06-01", "cold-items", "paper-leak"))
+    for wrong in ("leave-two-out", "by-time=2020-01-01", "cold-items=x", "paper-leak=1", "cold-items="):
+        with pytest.raises(DataProblem, match="is no protocol; known: leave-one-out"):
+            protocol(wrong)
 
 
 def test_training_batches_hold_every_step_once_and_shift_by_one():

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tmmsrec.cli import screen
+from tmmsrec.cli.train import Protocol
 
 _STYLES = {"fine": "green", "know": "yellow", "leak": "bold red"}
 
@@ -16,7 +17,7 @@ _STYLES = {"fine": "green", "know": "yellow", "leak": "bold red"}
 def audit(
     dataset: Annotated[Path, typer.Argument(help="A Dataset folder.")],
     runs: Annotated[Path | None, typer.Option(help="A folder of runs, to count how often the test part was opened.")] = None,
-    by_time: Annotated[str | None, typer.Option(help="VALID_FROM,TEST_FROM: one calendar cut instead of leave-one-out.")] = None,
+    protocol: Protocol = "leave-one-out",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Leaks, and what else a reader of test results must know: order, duplicates, the future, unseen items, features, openings."""
@@ -27,20 +28,18 @@ def audit(
 
     from tmmsrec.data import store
     from tmmsrec.data.problems import DataProblem
-    from tmmsrec.data.split import ByTime, LeaveOneOut
+    from tmmsrec.data.split import protocol as split_of
     from tmmsrec.study import audit as work
 
     if runs is not None and not runs.is_dir():
         raise DataProblem(f"{runs} is no folder of runs")
-    if by_time is not None and by_time.count(",") != 1:
-        raise DataProblem(f"--by-time takes two dates with a comma between them, like 2020-06-01,2020-09-01; got '{by_time}'")
-    split = LeaveOneOut() if by_time is None else ByTime(*by_time.split(","))
+    split = split_of(protocol)
     data = store.load(dataset)
     found = work.audit(data, split, runs)
     if as_json:
         typer.echo(json.dumps([asdict(f) for f in found], indent=2, ensure_ascii=False))
         return
-    screen.say(f"{data!r}; {'leave-one-out' if by_time is None else f'cut at {by_time}'}")
+    screen.say(f"{data!r}. {split.said}.")
     table = Table(header_style="bold", show_lines=True)
     for head in ("looked at", "", "found", "what to do"):
         table.add_column(head, overflow="fold")

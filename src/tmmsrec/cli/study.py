@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tmmsrec.cli import screen
-from tmmsrec.cli.train import Quiet
+from tmmsrec.cli.train import Protocol, Quiet, Seen
 
 
 def study(
@@ -19,6 +19,8 @@ def study(
     method: Annotated[list[str] | None, typer.Option(help="Only these entrants and the floors (may be repeated).")] = None,
     processes: Annotated[int, typer.Option(help="Runs side by side, each with an equal share of the cores.")] = 1,
     training: Annotated[list[str] | None, typer.Option("--training", help="A field of every training: epochs=5.")] = None,
+    protocol: Protocol = "leave-one-out",
+    exclude_seen: Seen = False,
     quick: Annotated[bool, typer.Option("--quick", help="Narrow, short, one seed, no tuning: only a look.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -26,11 +28,12 @@ def study(
     from dataclasses import replace
 
     from tmmsrec import studies
-    from tmmsrec.data import store
+    from tmmsrec.data import split, store
     from tmmsrec.study.conduct import conduct
     from tmmsrec.study.results import every_run, markdown
 
     asked = studies.named(name).only(method).changed(training or [])
+    asked = replace(asked, split=split.protocol(protocol), exclude_seen=exclude_seen)
     asked = asked.quick() if quick else asked
     asked = replace(asked, seeds=seeds) if seeds is not None else asked
     done = []

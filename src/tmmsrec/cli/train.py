@@ -18,6 +18,7 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="A field of the me
 Trainings = Annotated[list[str] | None, typer.Option("--training", help="A field of the training: epochs=50, optimiser.lr=0.002.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but results.")]
+Protocol = Annotated[str, typer.Option(help="leave-one-out, by-time=VALID_FROM,TEST_FROM, cold-items=SHARE or paper-leak.")]
 Seen = Annotated[bool, typer.Option("--exclude-seen", help="Leave items that the user has met out of the ranking.")]
 
 
@@ -27,20 +28,22 @@ def fit(
     sets: Sets = None,
     training: Trainings = None,
     seed: Seed = 0,
+    protocol: Protocol = "leave-one-out",
     exclude_seen: Seen = False,
     runs: Annotated[Path, typer.Option(help="Where runs are kept; a run that is there is not done again.")] = Path("runs"),
     quiet: Quiet = False,
 ) -> None:
     """Train a method and test it once; the same command goes on with a run that was stopped."""
     from tmmsrec import values, zoo
-    from tmmsrec.data import store
+    from tmmsrec.data import split, store
     from tmmsrec.study.path import named
     from tmmsrec.study.run import Job
     from tmmsrec.study.run import run as do
 
     data = store.load(dataset)
     method = values.change_all(named(name), sets or [])
-    job = Job(method, values.change_all(zoo.training(name), training or []), seed=seed, exclude_seen=exclude_seen)
+    how = values.change_all(zoo.training(name), training or [])
+    job = Job(method, how, split.protocol(protocol), seed, exclude_seen)
     folder = runs / job.key(data)
     with screen.Screen(quiet=quiet, epochs=True) as listener:
         if (folder / "run.json").exists():

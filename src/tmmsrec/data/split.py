@@ -71,6 +71,11 @@ class Parts:
 class Split(ABC):
     """A way to cut a log: a value."""
 
+    @property
+    @abstractmethod
+    def said(self) -> str:
+        """How it cuts, in a sentence that stands beside results."""
+
     @abstractmethod
     def cut(self, log: Interactions) -> Parts:
         """Say where each user's training, validation and test histories stop."""
@@ -83,6 +88,11 @@ class LeaveOneOut(Split):
     Validation reads the training events; test reads the validation event too.  Users with fewer than 3 events are only
     learned from.
     """
+
+    @property
+    def said(self) -> str:
+        """Which events."""
+        return "Leave-one-out: each user's last event is the test target; the one before it chose the epoch"
 
     def cut(self, log: Interactions) -> Parts:
         """Stops at n-2, n-2 and n-1; raises DataProblem when no user has 3 events."""
@@ -113,6 +123,14 @@ class ByTime(Split):
         if not self._seconds(self.valid_from) < self._seconds(self.test_from):
             raise DataProblem(f"valid_from {self.valid_from} must lie before test_from {self.test_from}")
 
+    @property
+    def said(self) -> str:
+        """The dates."""
+        return (
+            f"By time: trained on what came before {self.valid_from}, the epoch chosen by each user's first event from then on; "
+            f"the test target is each user's first event from {self.test_from}"
+        )
+
     @staticmethod
     def _seconds(date: str) -> int:
         try:
@@ -139,3 +157,103 @@ class ByTime(Split):
             valid=Part("valid", log, before_valid, valid),
             test=Part("test", log, before_test, test),
         )
+
+
+@dataclass(frozen=True)
+class ColdItems(Split):
+    """Targets that are in nobody's training part, whatever the method: the newest items of the log.
+
+        items by first appearance   1 2 3 4 5 6 7 8 | 9 | 10        share .1: 9 is for validation, 10 for the test
+        user u                      3 1 9 4 10 2                    learned from: 3 1; valid: 3 1 -> 9; test: 3 1 9 4 -> 10
+
+    Every user's training events end before the first new item.  The validation target is the first item of the validation kind,
+    where no test item came before it; the test target is the first test item, and all before it may be read.  A target that no
+    event goes before is not asked for.
+
+    Attributes:
+        share: of the items with events that are held out for each of validation and test.
+    """
+
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 0.5:
+            raise DataProblem(f"ColdItems.share lies between 0 and .5, got {self.share}")
+
+    @property
+    def said(self) -> str:
+        """The share."""
+        return (
+            f"Cold items: the newest {self.share:.0%} of the items are the test targets, each user's first one asked for, and the "
+            f"{self.share:.0%} before them chose the epoch; no training event holds any of them"
+        )
+
+    def cut(self, log: Interactions) -> Parts:
+        """Stops before the first new item; raises DataProblem when nobody is left to ask about."""
+        kind = self._kinds(log)[log.items]
+        before_any, before_test = _first(log, kind > 0), _first(log, kind > 1)
+        valid = np.flatnonzero((before_any > 0) & (before_any < before_test))
+        test = np.flatnonzero((before_test > 0) & (before_test < log.lengths))
+        train = np.flatnonzero(before_any >= 2)
+        for name, users in (("training", train), ("validation", valid), ("test", test)):
+            if len(users) == 0:
+                raise DataProblem(f"no user is left for {name} with {self.share:.0%} of the items new: change the share")
+        return Parts(
+            train=Part("train", log, before_any, train),
+            valid=Part("valid", log, before_any, valid),
+            test=Part("test", log, before_test, test),
+        )
+
+    def _kinds(self, log: Interactions) -> NDArray[np.int64]:
+        """[I+1] 0 for items to learn from, 1 for validation, 2 for the test; by first appearance, then by row."""
+        order = np.argsort(log.times, kind="stable")
+        rows, first = np.unique(log.items[order], return_index=True)
+        newest = rows[np.lexsort((rows, log.times[order][first]))]
+        held = max(1, round(len(newest) * self.share))
+        kinds = np.zeros(int(log.items.max(initial=0)) + 1, dtype=np.int64)
+        kinds[newest[-2 * held : -held]], kinds[newest[-held:]] = 1, 2
+        return kinds
+
+
+def _first(log: Interactions, flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[U] how many events of each user come before the first flagged one; all, where none is."""
+    user = np.repeat(np.arange(log.users), log.lengths)
+    place = np.where(flags, np.arange(len(log)) - log.offsets[user], log.lengths[user])
+    found = log.lengths.copy()
+    np.minimum.at(found, user, place)
+    return found
+
+
+@dataclass(frozen=True)
+class PaperLeak(Split):
+    """Leave-one-out as the authors' code runs it: the epoch is chosen by the test items.
+
+    Not a way to measure a method; a way to measure what that choice is worth.
+    """
+
+    @property
+    def said(self) -> str:
+        """The warning."""
+        return "LEAK, as the authors' code: leave-one-out, and the epoch was chosen by the very test items that are reported"
+
+    def cut(self, log: Interactions) -> Parts:
+        """The parts of LeaveOneOut, with the test targets in the place of the validation targets."""
+        clean = LeaveOneOut().cut(log)
+        return Parts(clean.train, Part("valid", log, clean.test.stop, clean.test.users), clean.test)
+
+
+PROTOCOLS = ("leave-one-out", "by-time=VALID_FROM,TEST_FROM", "cold-items", "cold-items=SHARE", "paper-leak")
+
+
+def protocol(text: str) -> Split:
+    """The split that a command line names, one of PROTOCOLS; raises DataProblem for anything else."""
+    name, given, rest = text.partition("=")
+    if name == "by-time" and rest.count(",") == 1:
+        return ByTime(*rest.split(","))
+    if name == "cold-items" and not given:
+        return ColdItems()
+    if name == "cold-items" and rest.replace(".", "", 1).isdigit():
+        return ColdItems(float(rest))
+    if not given and name in ("leave-one-out", "paper-leak"):
+        return LeaveOneOut() if name == "leave-one-out" else PaperLeak()
+    raise DataProblem(f"'{text}' is no protocol; known: {', '.join(PROTOCOLS)}")

@@ -48,6 +48,7 @@ def audit(dataset: Dataset, split: Split | None = None, runs: Path | None = None
     """
     parts = (split or LeaveOneOut()).cut(dataset.interactions)
     found = [
+        _choice(parts),
         _order(dataset, parts.test),
         _planted(parts.test),
         _twins(dataset, parts),
@@ -57,6 +58,16 @@ def audit(dataset: Dataset, split: Split | None = None, runs: Path | None = None
         *_features(dataset),
     ]
     return found if runs is None else [*found, _openings(dataset, len(parts.test), runs)]
+
+
+def _choice(parts: Parts) -> Finding:
+    """Test targets that also choose the epoch."""
+    shared = _share(np.isin(parts.test.ends, parts.valid.ends))
+    what, numbers = "what chooses the epoch", {"share": shared}
+    if not shared:
+        return Finding(what, "fine", "No test target is a validation target.", numbers=numbers)
+    said = f"{shared:.1%} of test targets are validation targets too: the epoch is chosen by what is reported."
+    return Finding(what, "leak", said, "another protocol; this one only measures what the leak is worth", numbers)
 
 
 def _order(dataset: Dataset, test: Part) -> Finding:
@@ -125,7 +136,7 @@ def _future(parts: Parts) -> Finding:
         f"For {users:.1%} of test users others' training events lie after their target, {share:.1%} of all training events on "
         "average: what will be popular is known in advance."
     )
-    return Finding(what, "leak", said, "one calendar cut for everybody: --by-time VALID_FROM,TEST_FROM", numbers)
+    return Finding(what, "leak", said, "one calendar cut for everybody: --protocol by-time=VALID_FROM,TEST_FROM", numbers)
 
 
 def _unseen(parts: Parts, n_items: int) -> Finding:

@@ -72,11 +72,11 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
             chosen[name] = setting
         tried.setdefault(name, []).append(value)
     # What needs no training has no luck: one run is all there is.
-    lucky = {n: s for n, s in chosen.items() if read_run(root / s.job(0, study.split).key(dataset)).about["parameters"]}
+    lucky = {n: s for n, s in chosen.items() if read_run(root / study.job(s, 0).key(dataset)).about["parameters"]}
     repeats = list(study.repeats(lucky))
     _all([(_title(n, chosen[n].changes, job.seed), job) for n, job in repeats], dataset, root, processes, listener)
     runs = {
-        name: [read_run(root / setting.job(seed, study.split).key(dataset)) for seed in range(study.seeds if name in lucky else 1)]
+        name: [read_run(root / study.job(setting, seed).key(dataset)) for seed in range(study.seeds if name in lucky else 1)]
         for name, setting in chosen.items()
     }
     return Results(study, dataset, chosen, runs, tried)

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmmsrec import metrics
+from tmmsrec.data.split import LeaveOneOut, PaperLeak
 from tmmsrec.study import published
 from tmmsrec.study.conduct import Results
 from tmmsrec.study.run import Run
 from tmmsrec.study.tables import cell, markdown_table
+from tmmsrec.study.words import protocol_of
 
 METRICS = ("HR@10", "NDCG@10")
 HEADS = ("method", *METRICS, "over seeds", "against the best floor", "p", "chosen", "epochs", "seconds", "MB", "parameters")
@@ -58,7 +60,8 @@ def lines(results: Results) -> list[Line]:
     best = max(floors, key=lambda name: values[name]["NDCG@10"].mean(), default=None)
     trained = [name for name in results.runs if name not in floors]
     found = {n: metrics.paired_test(values[n]["NDCG@10"], values[best]["NDCG@10"]) for n in trained} if best else {}
-    paper = published.dataset_of(results.dataset)
+    asked_alike = isinstance(results.study.split, LeaveOneOut | PaperLeak) and not results.study.exclude_seen
+    paper = published.dataset_of(results.dataset) if asked_alike else None
     corrected = dict(zip(found, metrics.holm([c.p for c in found.values()]), strict=True)) if found else {}
     return [
         Line(
@@ -94,14 +97,13 @@ def markdown(results: Results) -> str:
     body = [[cell(text) for text in [*_cells(line), *(_of_paper(line) if beside else [])]] for line in found]
     data, study = results.dataset, results.study
     users = next(iter(results.runs.values()))[0].about["test_users"]
+    how = protocol_of(next(iter(results.runs.values()))[0], [e.training.metric for e in study.entrants.values() if len(e.grid) > 1])
     grids = sorted({len(e.grid) for n, e in study.entrants.items() if results.runs[n][0].about["parameters"]})
     said = (
-        f"{data!r}. {users:,} test users; leave-one-out, all items ranked, seen ones kept, ties at their mean rank. Trained "
-        f"methods: {study.seeds} seeds of the setting that did best in validation (NDCG@10, seed 0) among "
-        f"{' or '.join(map(str, grids))} settings each; the test part was ranked once by each run, after its choice. "
-        "Intervals: 95 %, users and seeds resampled together. p: paired sign flips over users against the best floor, "
-        "Holm-corrected over the table. Seconds and memory: "
-        "medians over seeds, one process each."
+        f"{data!r}. {users:,} test users. {how} Trained methods: {study.seeds} seeds of the setting that did best in validation "
+        f"(NDCG@10, seed 0) among {' or '.join(map(str, grids))} settings each; the test part was ranked once by each run, after "
+        "its choice. Intervals: 95 %, users and seeds resampled together. p: paired sign flips over users against the best floor, "
+        "Holm-corrected over the table. Seconds and memory: medians over seeds, one process each."
     )
     return f"## {data.name}\n\n{said}\n\n{markdown_table([*HEADS, *beside], body)}\n"
 

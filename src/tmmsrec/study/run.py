@@ -29,7 +29,7 @@ import tmmsrec
 from tmmsrec import metrics, values
 from tmmsrec.checkpoint import read_tensors, write_tensors
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.split import LeaveOneOut, Part, Split
+from tmmsrec.data.split import LeaveOneOut, PaperLeak, Part, Split
 from tmmsrec.data.store import atomic_text, read_about
 from tmmsrec.fit import Fitted, Watch, describe, fit
 from tmmsrec.models.base import Method, Model
@@ -58,6 +58,10 @@ class Job:
     split: Split = field(default_factory=LeaveOneOut)
     seed: int = 0
     exclude_seen: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.split, PaperLeak) and self.training.refit:
+            raise ValueError("with the paper-leak protocol the validation events are the test events: refit would learn them")
 
     def key(self, dataset: Dataset) -> str:
         """The name of the run's folder."""

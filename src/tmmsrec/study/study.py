@@ -33,9 +33,9 @@ class Setting:
     training: Training
     changes: tuple[str, ...] = ()
 
-    def job(self, seed: int, split: Split) -> Job:
+    def job(self, seed: int, split: Split, exclude_seen: bool = False) -> Job:
         """The job with a seed."""
-        return Job(self.method, self.training, split, seed)
+        return Job(self.method, self.training, split, seed, exclude_seen)
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Study:
         entrants: name -> entrant, in the table's order.
         seeds: how many seeds each chosen setting is run with, 0, 1, ...; the first one is the one that settings are chosen by.
         split: which events are held out.
+        exclude_seen: leave out what a user has met when ranking the test part.
         printed: entrant -> where the paper prints its numbers, "Table 3/SASRec".
     """
 
@@ -88,6 +89,7 @@ class Study:
     entrants: Mapping[str, Entrant]
     seeds: int = 3
     split: Split = LeaveOneOut()
+    exclude_seen: bool = False
     printed: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -121,13 +123,17 @@ class Study:
         title = f"{self.title} (--quick: width {QUICK_WIDTH}, {QUICK_EPOCHS} epochs, one seed, no tuning: only a look)"
         return dataclasses.replace(self, title=title, entrants=entrants, seeds=1, printed={})
 
+    def job(self, setting: Setting, seed: int) -> Job:
+        """A setting's job with a seed."""
+        return setting.job(seed, self.split, self.exclude_seen)
+
     def tuning(self) -> Iterator[tuple[str, Setting, Job]]:
         """The jobs that settings are chosen by: every setting with the first seed."""
         for name, entrant in self.entrants.items():
             for setting in entrant.settings():
-                yield name, setting, setting.job(0, self.split)
+                yield name, setting, self.job(setting, 0)
 
     def repeats(self, chosen: Mapping[str, Setting]) -> Iterator[tuple[str, Job]]:
         """The jobs of the other seeds, for the settings that were chosen."""
         for name, setting in chosen.items():
-            yield from ((name, setting.job(seed, self.split)) for seed in range(1, self.seeds))
+            yield from ((name, self.job(setting, seed)) for seed in range(1, self.seeds))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from tmmsrec import metrics, values
+from tmmsrec import metrics
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.study.report import Report
+from tmmsrec.study.run import Run
 
 
 def headline(report: Report) -> str:
@@ -46,18 +47,16 @@ def remarks(report: Report) -> list[str]:
 
 def protocol(report: Report) -> str:
     """How it was measured."""
-    run = report.rows[0].run
-    split = values.to_json(run.job.split)
-    if split["kind"] == "LeaveOneOut":
-        how = "Leave-one-out: each user's last event is the test target; the one before it chose the epoch"
-    else:
-        how = "Split " + ", ".join(f"{k} {v}" for k, v in split.items()) + "; the validation part chose the epoch"
-    trained = sorted({r.run.job.training.metric for r in report.rows if not r.floor})
-    how += f" (by {', '.join(trained)})" if trained else ""
+    return protocol_of(report.rows[0].run, [r.run.job.training.metric for r in report.rows if not r.floor])
+
+
+def protocol_of(run: Run, watched: Iterable[str]) -> str:
+    """How a run, and those beside it, were measured; ``watched`` are the metrics that chose their epochs."""
+    by = f" (by {', '.join(sorted(set(watched)))})" if watched else ""
     seen = "left out of the ranking" if run.job.exclude_seen else "kept in the ranking"
     return (
-        f"{how}. All {run.about['items_ranked']:,} items are ranked, items with equal scores at their mean rank; "
-        f"items the user has met are {seen}."
+        f"{run.job.split.said}{by}. All {run.about['items_ranked']:,} items are ranked, items with equal scores at their mean "
+        f"rank; items the user has met are {seen}."
     )
 
 
