@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench.rows import Row, busy, machine
 
-ROWS = ("training", "ranking", "prepare", "recommend", "methods")
+ROWS = ("training", "softmax", "ranking", "prepare", "recommend", "methods")
 
 
 def main() -> int:

@@ -172,3 +172,12 @@ def test_who_waited_for_another_process_reads_what_it_did(dataset, tmp_path, mon
     again = running.run(job, dataset, tmp_path / "runs", wait=True)
     assert waited == [True]
     np.testing.assert_array_equal(again.ranks, first.ranks)
+
+
+def test_the_memory_of_a_job_is_its_own_not_its_parents():
+    """A process that a large one starts counts what it holds itself."""
+    held = np.ones(100_000_000)  # 800 MB
+    code = "from tmmsrec.study.run import peak_memory; print(peak_memory())"
+    own = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert running.peak_memory() > held.nbytes / 2**20
+    assert 50 < own < 700

@@ -223,12 +223,17 @@ def _about(job: Job, dataset: Dataset, fitted: Fitted, ranks: Ranks, ranking_sec
 
 def peak_memory() -> int | None:
     """Most memory that this process has held so far, in MB; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage tells on Linux can be the parent's, whose size a child begins with
+        peak = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM")), "")
+        if peak:
+            return round(int(peak.split()[1]) / 1024)
     try:
         import resource
     except ImportError:
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
 
 def versions() -> dict[str, str]:
