@@ -20,7 +20,7 @@ from tmmsrec.study import conduct as conducting
 from tmmsrec.study.conduct import conduct
 from tmmsrec.study.published import printed
 from tmmsrec.study.results import every_run, lines, markdown
-from tmmsrec.study.run import job_of
+from tmmsrec.study.run import job_of, read_run, run
 from tmmsrec.study.study import Entrant, Study
 from tmmsrec.study.tables import cell
 from tmmsrec.training import Training
@@ -64,9 +64,34 @@ def test_the_setting_with_the_best_validation_is_run_with_every_seed(done):
     assert [run.job.seed for run in results.runs["sasrec"]] == [0, 1]
     assert all(run.job.training.optimiser.lr == (0.0001, 0.01)[best] for run in results.runs["sasrec"])
     assert len(results.runs["repeat"]) == 1  # no luck in counting
-    assert len(told) == len(list((folder / "runs").glob("*/run.json"))) == 2 + 2 + 1
+    assert len(list((folder / "runs").glob("*/run.json"))) == 2 + 2 + 1
+    assert len(told) == 4 + 4  # the settings, then the test of what was chosen and of the second seed
     by_test = [run.about["fit"]["best"] for run in results.runs["sasrec"]]
     assert by_test[0] == max(results.tried["sasrec"])
+
+
+def test_the_test_part_is_opened_for_what_was_chosen_only(done):
+    """While settings are chosen nothing of the test part is ranked, kept or told."""
+    results, folder, _, told = done
+    tested = {file.parent.name: "result" in json.loads(file.read_text()) for file in (folder / "runs").glob("*/run.json")}
+    assert sum(tested.values()) == 2 + 2
+    (closed,) = [name for name, yes in tested.items() if not yes]
+    assert read_run(folder / "runs" / closed).job.training.optimiser.lr != results.chosen["sasrec"].training.optimiser.lr
+    assert not (folder / "runs" / closed / "ranks.parquet").exists()
+    assert not any("HR" in line for line in told[:4])
+    with pytest.raises(DataProblem, match="has not opened the test part"):
+        read_run(folder / "runs" / closed).ranks  # noqa: B018
+
+
+def test_a_run_that_is_tested_later_has_the_ranks_of_one_that_was_tested_at_once(done, tmp_path):
+    results, _, dataset, _ = done
+    for straight in (results.runs["sasrec"][0], results.runs["repeat"][0]):
+        assert not run(straight.job, dataset, tmp_path, test=False).tested
+        later = run(straight.job, dataset, tmp_path)
+        assert later.tested
+        np.testing.assert_array_equal(later.ranks, straight.ranks)
+        at_once = run(straight.job, dataset, tmp_path / "at once")
+        np.testing.assert_array_equal(at_once.ranks, straight.ranks)
 
 
 def test_what_was_done_is_not_done_again(done, monkeypatch):
@@ -103,11 +128,11 @@ def test_every_run_is_a_line_of_csv_from_which_it_can_be_done_again(done):
     rows = list(csv.DictReader(io.StringIO(every_run([results]))))
     assert len(rows) == sum(len(runs) for runs in results.runs.values())
     runs = [(name, run) for name, runs in results.runs.items() for run in runs]
-    for row, (name, run) in zip(rows, runs, strict=True):
-        assert (row["method"], row["run"]) == (name, run.folder.name)
-        assert float(row["NDCG@10"]) == run.about["result"]["NDCG@10"]
-        assert job_of(json.loads(row["job"])).key(results.dataset) == run.folder.name
-        assert row["torch"] == run.about["versions"]["torch"]
+    for row, (name, one) in zip(rows, runs, strict=True):
+        assert (row["method"], row["run"]) == (name, one.folder.name)
+        assert float(row["NDCG@10"]) == one.about["result"]["NDCG@10"]
+        assert job_of(json.loads(row["job"])).key(results.dataset) == one.folder.name
+        assert row["torch"] == one.about["versions"]["torch"]
 
 
 def test_the_papers_numbers_stand_beside_ours_on_its_data_only(done):

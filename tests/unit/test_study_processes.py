@@ -59,7 +59,7 @@ from pathlib import Path
 from tmmsrec import fit
 from tmmsrec.study import run, worker
 
-step, do, notes = fit._Loop._step, run._do, Path(__file__).with_name("notes")
+step, do, notes = fit._Loop._step, run._fit, Path(__file__).with_name("notes")
 
 def slow(self, batch):
     time.sleep(0.02)
@@ -73,7 +73,7 @@ def noted(job, dataset, folder, watch):
         file.write(f"end {folder.name}\\n")
     return done
 
-fit._Loop._step, run._do = slow, noted
+fit._Loop._step, run._fit = slow, noted
 worker.main()
 """
 

@@ -107,7 +107,7 @@ def _runs(folder: Path) -> None:
         table.add_column(head, no_wrap=head not in ("method", "data"))
     for one in found:
         run = read_run(one)
-        result = [f"{run.about['result'][m]:.4f}" for m in ("HR@10", "NDCG@10")]
+        result = [f"{run.about['result'][m]:.4f}" if run.tested else "-" for m in ("HR@10", "NDCG@10")]
         name = method_name(run.about["job"]["method"]) + (", refit" if run.job.training.refit else "")
         table.add_row(
             one.name, name, run.about["dataset"]["name"], str(run.job.seed), *result, f"{run.about['seconds']['fit']:,.1f}"

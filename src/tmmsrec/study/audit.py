@@ -173,7 +173,7 @@ def _openings(dataset: Dataset, users: int, runs: Path) -> Finding:
     opened: Counter[str] = Counter()
     for file in sorted(Path(runs).glob("*/run.json")):
         about = json.loads(file.read_text(encoding="utf-8"))
-        if about["dataset"]["fingerprint"] == dataset.fingerprint:
+        if "result" in about and about["dataset"]["fingerprint"] == dataset.fingerprint:
             opened[_setting(about["job"])] += 1
     count, settings = sum(opened.values()), len(opened)
     numbers: dict[str, float] = {"openings": count, "settings": settings}

@@ -16,7 +16,7 @@ from pathlib import Path
 from tmmsrec import values
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.study.run import Job, Run, read_run
+from tmmsrec.study.run import Job, Run, is_done, read_run
 from tmmsrec.study.stages import Listener, Silent
 from tmmsrec.study.study import Setting, Study
 from tmmsrec.study.worker import BUSY
@@ -62,7 +62,8 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
     listener = listener or Silent()
     study = study.fitting(dataset)
     tuning = list(study.tuning())
-    _all([(_title(n, s.changes, 0), job) for n, s, job in tuning], dataset, root, processes, listener)
+    asked = _Asked(dataset, root, processes, listener)
+    asked.all([(_title(n, s.changes, 0), job) for n, s, job in tuning], test=False)
     tried: dict[str, list[float]] = {}
     chosen: dict[str, Setting] = {}
     for name, setting, job in tuning:
@@ -73,8 +74,8 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
         tried.setdefault(name, []).append(value)
     # What needs no training has no luck: one run is all there is.
     lucky = {n: s for n, s in chosen.items() if read_run(root / study.job(s, 0).key(dataset)).about["parameters"]}
-    repeats = list(study.repeats(lucky))
-    _all([(_title(n, chosen[n].changes, job.seed), job) for n, job in repeats], dataset, root, processes, listener)
+    told = [(n, study.job(s, 0)) for n, s in chosen.items()] + list(study.repeats(lucky))
+    asked.all([(_title(n, chosen[n].changes, job.seed), job) for n, job in told], test=True)
     runs = {
         name: [read_run(root / study.job(setting, seed).key(dataset)) for seed in range(study.seeds if name in lucky else 1)]
         for name, setting in chosen.items()
@@ -86,41 +87,59 @@ def _title(name: str, changes: Sequence[str], seed: int) -> str:
     return " ".join([name, *changes, f"seed {seed}"])
 
 
-def _all(jobs: Sequence[tuple[str, Job]], dataset: Dataset, root: Path, processes: int, listener: Listener) -> None:
-    """Do the jobs that are not done; one that another process is at waits until that one has done it or has gone."""
-    waiting = deque((title, job) for title, job in jobs if not (root / job.key(dataset) / "run.json").exists())
-    threads, total, began = max(1, (os.cpu_count() or 1) // processes), len(waiting), time.monotonic()
-    under_way: dict[Future[Run | None], tuple[str, Job]] = {}
-    with ThreadPoolExecutor(processes) as pool:
-        while waiting or under_way:
-            while waiting and len(under_way) < processes:
-                title, job = waiting.popleft()
-                under_way[pool.submit(_do, job, dataset, root, threads)] = title, job
-            for ended in wait(under_way, return_when=FIRST_COMPLETED).done:
-                title, job = under_way.pop(ended)
-                problem = ended.exception()
-                if problem is not None:
-                    raise RuntimeError(f"{title}: {problem}") from None
-                run = ended.result()
-                if run is None:
-                    waiting.append((title, job))
-                    continue
-                left = len(waiting) + len(under_way)
-                until = (time.monotonic() - began) / (total - left) * left
-                result = f"HR@10 {run.about['result']['HR@10']:.4f}, {run.about['seconds']['fit']:.0f} s"
-                rest = f"; about {until / 60:.0f} min left" if left and until >= 60 else ""
-                listener.stage(f"{total - left} of {total}: {title}: {result}{rest}")
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What all jobs of a study share."""
+
+    dataset: Dataset
+    root: Path
+    processes: int
+    listener: Listener
+
+    def all(self, jobs: Sequence[tuple[str, Job]], *, test: bool) -> None:
+        """Do the jobs that are not done; one that another process is at waits until that one has done it or has gone."""
+        waiting = deque((title, job) for title, job in jobs if not is_done(self.root / job.key(self.dataset), test=test))
+        total, began = len(waiting), time.monotonic()
+        under_way: dict[Future[Run | None], tuple[str, Job]] = {}
+        with ThreadPoolExecutor(self.processes) as pool:
+            while waiting or under_way:
+                while waiting and len(under_way) < self.processes:
+                    title, job = waiting.popleft()
+                    under_way[pool.submit(_do, job, self, test)] = title, job
+                for ended in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    title, job = under_way.pop(ended)
+                    problem = ended.exception()
+                    if problem is not None:
+                        raise RuntimeError(f"{title}: {problem}") from None
+                    run = ended.result()
+                    if run is None:
+                        waiting.append((title, job))
+                        continue
+                    left = len(waiting) + len(under_way)
+                    until = (time.monotonic() - began) / (total - left) * left
+                    rest = f"; about {until / 60:.0f} min left" if left and until >= 60 else ""
+                    self.listener.stage(f"{total - left} of {total}: {title}: {_line(run, test)}{rest}")
 
 
-def _do(job: Job, dataset: Dataset, root: Path, threads: int) -> Run | None:
+def _line(run: Run, test: bool) -> str:
+    """What came of a run; while settings are being chosen, of the validation part alone."""
+    if test:
+        return f"HR@10 {run.about['result']['HR@10']:.4f}"
+    best = run.about["fit"]["best"]
+    value = f"validation {best:.4f}, " if best is not None else ""
+    return f"{value}{run.about['seconds']['fit']:.0f} s"
+
+
+def _do(job: Job, asked: _Asked, test: bool) -> Run | None:
     """A job in a process of its own; None, after a moment, where another process is at it."""
-    asked = json.dumps({"job": values.to_json(job), "dataset": str(dataset.folder), "root": str(root)})
+    words = {"job": values.to_json(job), "dataset": str(asked.dataset.folder), "root": str(asked.root), "test": test}
+    threads = max(1, (os.cpu_count() or 1) // asked.processes)
     # Threads that spin while they wait would steal the other jobs' cores.
     settings = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(_WORKER, input=asked, capture_output=True, text=True, env=settings, check=False)
+    done = subprocess.run(_WORKER, input=json.dumps(words), capture_output=True, text=True, env=settings, check=False)
     if done.returncode == BUSY:
         time.sleep(1.0)
         return None
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode}")
-    return read_run(root / job.key(dataset))
+    return read_run(asked.root / job.key(asked.dataset))

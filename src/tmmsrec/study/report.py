@@ -115,7 +115,7 @@ def question(run: Run) -> dict[str, object]:
     """What a run was asked: runs can be compared where this is the same."""
     sizes = {k.lstrip("#"): v for k, v in run.about["dataset"].items() if k.startswith("#")}
     seen = "left out" if run.job.exclude_seen else "kept"
-    return {"data": sizes, "split": values.to_json(run.job.split), "seen items": seen, "test users": run.about["test_users"]}
+    return {"data": sizes, "split": values.to_json(run.job.split), "seen items": seen, "test users": run.about.get("test_users")}
 
 
 def row(name: str, run: Run) -> Row:

@@ -101,9 +101,9 @@ def markdown(results: Results) -> str:
     grids = sorted({len(e.grid) for n, e in study.entrants.items() if results.runs[n][0].about["parameters"]})
     said = (
         f"{data!r}. {users:,} test users. {how} Trained methods: {study.seeds} seeds of the setting that did best in validation "
-        f"(NDCG@10, seed 0) among {' or '.join(map(str, grids))} settings each; the test part was ranked once by each run, after "
-        "its choice. Intervals: 95 %, users and seeds resampled together. p: paired sign flips over users against the best floor, "
-        "Holm-corrected over the table. Seconds and memory: medians over seeds, one process each."
+        f"(NDCG@10, seed 0) among {' or '.join(map(str, grids))} settings each; the test part was opened for the chosen ones only, "
+        "once by each run. Intervals: 95 %, users and seeds resampled together. p: paired sign flips over users against the best "
+        "floor, Holm-corrected over the table. Seconds and memory: medians over seeds, one process each."
     )
     return f"## {data.name}\n\n{said}\n\n{markdown_table([*HEADS, *beside], body)}\n"
 

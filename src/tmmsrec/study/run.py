@@ -1,7 +1,8 @@
 """A run: what happened.  A folder named by the hash of what was done; the same run is never done twice.
 
-KEY/run.json              values, seed, fingerprint, versions, result; written last: a folder without it is not finished
-KEY/ranks.parquet         one row per test user: rank, and what the slices need
+KEY/run.json              values, seed, fingerprint, versions; written last: a folder without it is not finished.
+                          It has a result once the test part was opened
+KEY/ranks.parquet         one row per test user, then: rank, and what the slices need
 KEY/log.jsonl             one line per epoch
 KEY/weights.safetensors   the weights that did best in validation (or the counts)
 KEY/claim.lock            locked while a process works on the run
@@ -29,6 +30,7 @@ import tmmsrec
 from tmmsrec import metrics, values
 from tmmsrec.checkpoint import read_tensors, write_tensors
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut, PaperLeak, Part, Split
 from tmmsrec.data.store import atomic_text, read_about
 from tmmsrec.fit import Fitted, Watch, describe, fit
@@ -75,7 +77,7 @@ class Run:
     Attributes:
         job: what was done.
         folder: where it lies.
-        about: run.json: result, seconds, versions.
+        about: run.json: seconds, versions, and the result of a tested run.
     """
 
     job: Job
@@ -84,8 +86,15 @@ class Run:
 
     @cached_property
     def table(self) -> pa.Table:
-        """One row per test user: user, target, rank, cold, repeat, length, gap_days."""
+        """One row per test user: user, target, rank, cold, repeat, length, gap_days; raises DataProblem when not tested."""
+        if not self.tested:
+            raise DataProblem(f"{self.folder} has not opened the test part: it was trained while settings were being chosen")
         return pq.read_table(self.folder / "ranks.parquet")
+
+    @property
+    def tested(self) -> bool:
+        """Whether the test part was opened."""
+        return "result" in self.about
 
     @property
     def ranks(self) -> NDArray[np.float64]:
@@ -106,7 +115,7 @@ class Run:
         return model.eval()
 
 
-def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None, wait: bool = True) -> Run:
+def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None, wait: bool = True, test: bool = True) -> Run:
     """Do a job, or read what was done: fit on train, choose by valid, rank the test part once.
 
     A job that was killed is taken up where its checkpoint stands.
@@ -117,17 +126,31 @@ def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None, w
         root: the folder of all runs.
         watch: told of the training.
         wait: where another process is at the same job, wait and read what it did; else raise ``study.claim.Busy``.
+        test: open the test part.  While settings are being chosen it stays closed; asked for later, it is opened then.
     """
     folder = Path(root) / job.key(dataset)
-    if not (folder / "run.json").exists():
+    if not is_done(folder, test=test):
         folder.mkdir(parents=True, exist_ok=True)
         with claim(folder, wait=wait):
-            if not (folder / "run.json").exists():
-                return _do(job, dataset, folder, watch)
+            if not is_done(folder, test=test):
+                _do(job, dataset, folder, watch, test)
     return read_run(folder)
 
 
-def _do(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Run:
+def is_done(folder: Path, *, test: bool) -> bool:
+    """Whether a run is finished, and tested where that is asked for."""
+    return (folder / "run.json").exists() and (not test or read_run(folder).tested)
+
+
+def _do(job: Job, dataset: Dataset, folder: Path, watch: Watch | None, test: bool) -> None:
+    model = None if (folder / "run.json").exists() else _fit(job, dataset, folder, watch)
+    if test:
+        done = read_run(folder)
+        _test(done, dataset, model or done.model(dataset))
+
+
+def _fit(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Model:
+    """Learn, and write down what was learned; the test part stays closed."""
     before = peak_memory()
     parts = job.split.cut(dataset.interactions)
     fitted = fit(
@@ -140,17 +163,35 @@ def _do(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Run:
         folder=folder,
         watch=watch,
     )
-    begun = time.perf_counter()
-    ranks = rank(fitted.model, parts.test, history=job.method.history, exclude_seen=job.exclude_seen)
-    ranking_seconds = time.perf_counter() - begun
     write_tensors(folder / "weights.safetensors", fitted.model.state_dict())
-    pq.write_table(per_user(ranks, parts.train, parts.test, dataset.n_items), folder / "ranks.parquet")
-    about = _about(job, dataset, fitted, ranks, ranking_seconds)
+    about = _about(job, dataset, fitted)
     about["memory"] = {"peak_mb": peak_memory(), "before_mb": before}
-    atomic_text(folder / "run.json", json.dumps(about, indent=2, ensure_ascii=False))
+    _write(folder, about)
     for checkpoint in folder.rglob("checkpoint.safetensors"):
         checkpoint.unlink()
-    return Run(job, folder, about)
+    return fitted.model
+
+
+def _test(done: Run, dataset: Dataset, model: Model) -> None:
+    """Rank the test part and write down the result."""
+    job = done.job
+    parts = job.split.cut(dataset.interactions)
+    begun = time.perf_counter()
+    ranks = rank(model, parts.test, history=job.method.history, exclude_seen=job.exclude_seen)
+    seconds = {**done.about["seconds"], "rank": round(time.perf_counter() - begun, 3)}
+    pq.write_table(per_user(ranks, parts.train, parts.test, dataset.n_items), done.folder / "ranks.parquet")
+    memory = {**done.about["memory"], "peak_mb": max(filter(None, [done.about["memory"]["peak_mb"], peak_memory()]), default=None)}
+    tested = {
+        "result": result(ranks.ranks),
+        "test_users": len(ranks.ranks),
+        "items_ranked": ranks.n_items,
+        "seen_excluded": ranks.seen_excluded,
+    }
+    _write(done.folder, {**done.about, **tested, "seconds": seconds, "memory": memory})
+
+
+def _write(folder: Path, about: dict[str, Any]) -> None:
+    atomic_text(folder / "run.json", json.dumps(about, indent=2, ensure_ascii=False))
 
 
 def read_run(folder: Path) -> Run:
@@ -205,17 +246,13 @@ def _in_history(part: Part) -> NDArray[np.bool_]:
     return found
 
 
-def _about(job: Job, dataset: Dataset, fitted: Fitted, ranks: Ranks, ranking_seconds: float) -> dict[str, Any]:
+def _about(job: Job, dataset: Dataset, fitted: Fitted) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "job": values.to_json(job),
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, **dataset.table2()},
-        "result": result(ranks.ranks),
-        "test_users": len(ranks.ranks),
-        "items_ranked": ranks.n_items,
-        "seen_excluded": ranks.seen_excluded,
         "fit": describe(fitted),
-        "seconds": {"fit": round(fitted.seconds, 2), "rank": round(ranking_seconds, 3)},
+        "seconds": {"fit": round(fitted.seconds, 2)},
         "parameters": sum(p.numel() for p in fitted.model.parameters() if p.requires_grad),
         "versions": versions(),
     }

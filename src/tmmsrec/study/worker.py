@@ -20,7 +20,7 @@ def main() -> None:
     """Do the job; the run folder holds the result."""
     asked = json.loads(sys.stdin.read())
     try:
-        run(job_of(asked["job"]), store.load(Path(asked["dataset"])), Path(asked["root"]), wait=False)
+        run(job_of(asked["job"]), store.load(Path(asked["dataset"])), Path(asked["root"]), wait=False, test=asked["test"])
     except Busy:
         sys.exit(BUSY)
 
