@@ -75,6 +75,7 @@ def test_the_test_part_is_opened_for_what_was_chosen_only(done):
     results, folder, _, told = done
     tested = {file.parent.name: "result" in json.loads(file.read_text()) for file in (folder / "runs").glob("*/run.json")}
     assert sum(tested.values()) == 2 + 2
+    assert results.needless == 0
     (closed,) = [name for name, yes in tested.items() if not yes]
     assert read_run(folder / "runs" / closed).job.training.optimiser.lr != results.chosen["sasrec"].training.optimiser.lr
     assert not (folder / "runs" / closed / "ranks.parquet").exists()

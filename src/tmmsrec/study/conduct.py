@@ -34,6 +34,7 @@ class Results:
         chosen: name -> the setting that did best in validation.
         runs: name -> the chosen setting's runs by seed.
         tried: name -> best validation value of every setting, in the grid's order.
+        needless: how many runs of settings that were not chosen have ranked the test part (in other studies, or by other means).
     """
 
     study: Study
@@ -41,6 +42,7 @@ class Results:
     chosen: Mapping[str, Setting]
     runs: Mapping[str, Sequence[Run]]
     tried: Mapping[str, Sequence[float]]
+    needless: int
 
 
 def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, listener: Listener | None = None) -> Results:
@@ -80,7 +82,9 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
         name: [read_run(root / study.job(setting, seed).key(dataset)) for seed in range(study.seeds if name in lucky else 1)]
         for name, setting in chosen.items()
     }
-    return Results(study, dataset, chosen, runs, tried)
+    kept = {run.folder.name for of in runs.values() for run in of}
+    others = {job.key(dataset) for _, _, job in tuning} - kept
+    return Results(study, dataset, chosen, runs, tried, sum(read_run(root / key).tested for key in others))
 
 
 def _title(name: str, changes: Sequence[str], seed: int) -> str:

@@ -99,10 +99,11 @@ def markdown(results: Results) -> str:
     users = next(iter(results.runs.values()))[0].about["test_users"]
     how = protocol_of(next(iter(results.runs.values()))[0], [e.training.metric for e in study.entrants.values() if len(e.grid) > 1])
     grids = sorted({len(e.grid) for n, e in study.entrants.items() if results.runs[n][0].about["parameters"]})
+    needless = f" (and by {results.needless} of settings not chosen; the choice did not look)" if results.needless else ""
     said = (
         f"{data!r}. {users:,} test users. {how} Trained methods: {study.seeds} seeds of the setting that did best in validation "
-        f"(NDCG@10, seed 0) among {' or '.join(map(str, grids))} settings each; the test part was opened for the chosen ones only, "
-        "once by each run. Intervals: 95 %, users and seeds resampled together. p: paired sign flips over users against the best "
+        f"(NDCG@10, seed 0) among {' or '.join(map(str, grids))} settings each; the test part was opened once by each of their "
+        f"runs{needless}. Intervals: 95 %, users and seeds resampled together. p: paired sign flips over users against the best "
         "floor, Holm-corrected over the table. Seconds and memory: medians over seeds, one process each."
     )
     return f"## {data.name}\n\n{said}\n\n{markdown_table([*HEADS, *beside], body)}\n"
