@@ -66,20 +66,20 @@ def measure(name: str, seconds: float) -> dict[str, float | int | None]:
 def _rate(method: Method, model: Model, parts: Parts, seconds: float) -> float:
     """Targets per second over whole steps, the first one left out, for about so many seconds."""
     from tmmsrec.data.batch import Sampler
-    from tmmsrec.fit import Lesson, _Loop
+    from tmmsrec.loop import Lesson, Loop
     from tmmsrec.training import Training
 
     sampler = Sampler(parts.train, ITEMS, method.negatives)
     lesson = Lesson(model.loss, parts.train, method.per, method.history, sampler)
     training = Training(batch=1024 if method.history == 0 else 128)
-    loop = _Loop(model, lesson, None, training, 0)
+    loop = Loop(model, lesson, None, training, 0)
     model.train()
     model.begin_epoch(0)
     events, spent, first, epoch = 0, 0.0, True, 0
     while spent < seconds:
         for batch in lesson.batches(training.batch, (0, epoch), 0):
             begun = time.perf_counter()
-            done = loop._step(batch)[1]
+            done = loop.step(batch)[1]
             if not first:
                 spent, events = spent + time.perf_counter() - begun, events + done
             first = False

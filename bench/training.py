@@ -19,7 +19,7 @@ from bench.worlds import shop
 from tmmsrec.data.batch import Batch, Sampler, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import LeaveOneOut, Parts
-from tmmsrec.fit import Lesson, _Loop
+from tmmsrec.loop import Lesson, Loop
 from tmmsrec.models.base import Model
 from tmmsrec.models.sequential import Sequential, SequentialModel
 from tmmsrec.nn.time import TIE, Nothing
@@ -54,9 +54,9 @@ def _rows(name: str, method: Sequential, dataset: Dataset, parts: Parts, count: 
     model = method.build(dataset)
     sampler = Sampler(parts.train, dataset.n_items, method.negatives)
     lesson = Lesson(model.loss, parts.train, method.per, LENGTH, sampler)
-    loop = _Loop(model, lesson, parts.valid, Training(), 0)
+    loop = Loop(model, lesson, parts.valid, Training(), 0)
     model.train()
-    loop._step(next(_sample(parts, sampler, 1, size=16)))  # first-call costs are nobody's
+    loop.step(next(_sample(parts, sampler, 1, size=16)))  # first-call costs are nobody's
     turns = [_turns(loop, batch, tries) for batch in _sample(parts, sampler, count)]
     grouped, padded = (sum(getattr(t, side) for t in turns) for side in ("grouped", "padded"))
     events, flops = sum(t.events for t in turns), sum(model_flops(model, t.batch) for t in turns)
@@ -100,7 +100,7 @@ class _Turn:
         return int((self.batch.targets != 0).sum())
 
 
-def _turns(loop: _Loop, batch: Batch, tries: int) -> _Turn:
+def _turns(loop: Loop, batch: Batch, tries: int) -> _Turn:
     wide = widened(batch)
     taken = [(_time(loop, batch), _time(loop, wide), peak()) for _ in range(tries)]
     grouped, padded, rates = zip(*taken, strict=True)
@@ -116,9 +116,9 @@ def _sample(parts: Parts, sampler: Sampler, count: int, size: int = Training().b
         yield every[(2 * at + 1) * len(every) // (2 * count)]
 
 
-def _time(loop: _Loop, batch: Batch) -> float:
+def _time(loop: Loop, batch: Batch) -> float:
     begun = time.perf_counter()
-    loop._step(batch)
+    loop.step(batch)
     return time.perf_counter() - begun
 
 

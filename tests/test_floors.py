@@ -12,7 +12,7 @@ FLOORS = {
     "values": 1, "metrics": 1, "data": 1, "nn": 1,
     "models": 2, "extract": 2,
     "training": 3, "zoo": 3, "ranking": 3, "checkpoint": 3,
-    "fit": 4,
+    "fit": 4, "loop": 4,
     "recommender": 5,
     "study": 6,
     "studies": 7, "cli": 7, "serve": 7, "__main__": 7,

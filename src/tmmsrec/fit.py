@@ -1,77 +1,22 @@
-"""fit(): the one training loop.
-
-Every random draw is a function of (seed, epoch, step), so a loop that was killed anywhere and started again ends with the same
-weights as one that was not.  The test part is never handed to it.
-"""
+"""fit(): pretraining, training and refitting, each of them the one loop.  The test part is never handed to it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from tmmsrec import metrics, values
-from tmmsrec.checkpoint import Checkpoint, Saver
-from tmmsrec.data.batch import Batch, Per, Rows, Sampler, training_batches
+from tmmsrec import values
+from tmmsrec.checkpoint import Saver
+from tmmsrec.data.batch import Sampler
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
-from tmmsrec.models.base import Method, Model
-from tmmsrec.ranking import rank
+from tmmsrec.loop import Fitted, Lesson, Loop, Watch
+from tmmsrec.models.base import Method
 from tmmsrec.training import Training
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a watcher is told.
-
-    Attributes:
-        epoch: 0-based.
-        done: share of the epoch's steps that are done, 1 at its end.
-        loss: mean so far in this epoch.
-        validation: the watched metric, None until the epoch's end.
-        best: the best value so far.
-        events_per_second: steps with a target that were trained on, per second of this epoch.
-        left: seconds left if no better value comes and patience or epochs run out.
-    """
-
-    epoch: int
-    done: float
-    loss: float
-    validation: float | None
-    best: float
-    events_per_second: float
-    left: float
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A trained model, with the weights that did best in validation, and how it went.
-
-    Attributes:
-        model: in evaluation mode.
-        best: the best validation value (NaN for a counting model without parameters).
-        best_epoch: 0-based, -1 for a model that needed no training.
-        history: one record per epoch: epoch, loss, lr, validation, seconds, events.
-        seconds: spent training and validating, over all starts.
-        refit: whether the weights were then learned anew on training and validation events together.
-    """
-
-    model: Model
-    best: float
-    best_epoch: int
-    history: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-    refit: bool = False
-
-
-Watch = Callable[[Progress], None]
 
 
 def fit(
@@ -139,10 +84,10 @@ def _fit(
         # All of it at one rate: a rate that decays by a tenth an epoch would stand still long before the end.
         how = replace(training, epochs=before.epochs, optimiser=replace(training.optimiser, decay=1.0))
         saver = Saver(folder / "pretraining", job) if folder is not None else None
-        seconds = _Loop(model, lesson, None, how, seed).run(saver, watch).seconds
+        seconds = Loop(model, lesson, None, how, seed).run(saver, watch).seconds
     lesson = Lesson(model.loss, train, method.per, method.history, sampler, training.rows)
     saver = Saver(folder, job) if folder is not None else None
-    fitted = _Loop(model, lesson, valid, training, seed).run(saver, watch)
+    fitted = Loop(model, lesson, valid, training, seed).run(saver, watch)
     return replace(fitted, seconds=fitted.seconds + seconds)
 
 
@@ -155,181 +100,6 @@ def _grown(train: Part, valid: Part) -> Part:
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """What is learned: a loss, and the rows it is taken over.
-
-    Attributes:
-        loss: of a batch.
-        part: a training part.
-        per: what a row is.
-        length: most events read per row.
-        sampler: of the negatives.
-        most: rows in a pass, None for all.
-    """
-
-    loss: Callable[[Batch], Tensor]
-    part: Part
-    per: Per
-    length: int
-    sampler: Sampler
-    most: int | None = None
-
-    def __len__(self) -> int:
-        rows = len(Rows.of(self.part, self.length, self.per))
-        return rows if self.most is None else min(rows, self.most)
-
-    def batches(self, size: int, seed: tuple[int, ...], skip: int) -> Iterator[Batch]:
-        """One pass."""
-        return training_batches(
-            self.part,
-            size=size,
-            length=self.length,
-            sampler=self.sampler,
-            seed=seed,
-            skip=skip,
-            per=self.per,
-            most=self.most,
-        )
-
-
-class _Loop:
-    """One training: the state that a checkpoint holds, and what moves it."""
-
-    def __init__(self, model: Model, lesson: Lesson, valid: Part | None, training: Training, seed: int) -> None:
-        self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
-        self.metric = metrics.parse(training.metric)
-        self.steps = -(-len(lesson) // training.batch)
-        how = training.optimiser
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.parameters, lr=how.lr, betas=how.betas, weight_decay=how.weight_decay, fused=True)
-        self.state = Checkpoint(best_weights=_copy(model))
-        self._loss = torch.compile(lesson.loss, dynamic=True) if training.compile else lesson.loss
-
-    def run(self, saver: Saver | None, watch: Watch) -> Fitted:
-        """Epochs until patience or epochs run out."""
-        if saver is not None:
-            saver.restore(self.state, self.model, self.optimiser)
-        started, before = time.perf_counter(), self.state.seconds
-        while self.state.epoch < self.training.epochs and not self._out_of_patience:
-            begun = time.perf_counter()
-            for done, events, loss in self._steps():
-                self.state.seconds = before + time.perf_counter() - started
-                if saver is not None:
-                    saver.save_if_due(self.state, self.model, self.optimiser)
-                watch(self._progress(done, events, loss, None, begun))
-            self._finish_epoch(begun)
-            last = self.state.history[-1]
-            self.state.seconds = before + time.perf_counter() - started
-            if saver is not None:
-                saver.log(self.state.history)
-                saver.save_if_due(self.state, self.model, self.optimiser)
-            watch(self._progress(1.0, last["events"], last["loss"], last["validation"], begun))
-        self.model.load_state_dict(self.state.best_weights)
-        if saver is not None:
-            saver.save(self.state, self.model, self.optimiser)
-        return Fitted(self.model.eval(), self.state.best, self.state.best_epoch, self.state.history, self.state.seconds)
-
-    def _steps(self) -> Iterator[tuple[float, int, float]]:
-        """Train through what is left of the epoch; gives the share done, events and mean loss, now and then."""
-        state, how = self.state, self.training
-        self.model.train()
-        self.model.begin_epoch(_number(self.seed, state.epoch))
-        for group in self.optimiser.param_groups:
-            group["lr"] = how.optimiser.lr * how.optimiser.decay**state.epoch
-        told = time.perf_counter()
-        for batch in self.lesson.batches(how.batch, (self.seed, state.epoch), state.step):
-            torch.manual_seed(_number(self.seed, state.epoch, state.step))
-            loss, events = self._step(batch)
-            state.loss_sum = state.loss_sum + loss * events
-            state.events += events
-            state.step += 1
-            if time.perf_counter() - told > 0.5 and state.step < self.steps:
-                told = time.perf_counter()
-                yield state.step / self.steps, state.events, self._mean_loss()
-
-    def _step(self, batch: Batch) -> tuple[Tensor, int]:
-        events = int((batch.targets != 0).sum())
-        device = self.parameters[0].device
-        autocast = torch.autocast(device.type, torch.bfloat16) if self.training.bf16 else nullcontext()
-        with autocast:
-            loss: Tensor = self._loss(batch.to(device))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.training.optimiser.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.training.optimiser.clip)
-        self.optimiser.step()
-        self.model.after_step()
-        return loss.detach().double().cpu(), events
-
-    def _mean_loss(self) -> float:
-        mean = float(self.state.loss_sum) / max(1, self.state.events)
-        if not np.isfinite(mean):
-            raise FloatingPointError(
-                f"the loss became {mean} in epoch {self.state.epoch}: lower the learning rate, set a clip, "
-                "or check the scale of the features"
-            )
-        return mean
-
-    def _finish_epoch(self, begun: float) -> None:
-        """Validate, remember the best, and step on to the next epoch."""
-        state, how = self.state, self.training
-        loss, value, last = self._mean_loss(), None, state.epoch + 1 == how.epochs
-        if self.valid is None:
-            if last:
-                state.best_epoch, state.best_weights = state.epoch, _copy(self.model)
-        elif (state.epoch + 1) % how.every == 0 or last:
-            value = float(self.metric(rank(self.model, self.valid, history=self.lesson.length).ranks).mean())
-            if value > state.best:
-                state.best, state.best_epoch, state.best_weights = value, state.epoch, _copy(self.model)
-        state.history.append(
-            {
-                "epoch": state.epoch,
-                "loss": loss,
-                "lr": self.optimiser.param_groups[0]["lr"],
-                "validation": value,
-                "events": state.events,
-                "seconds": round(time.perf_counter() - begun, 3),
-            }
-        )
-        state.epoch, state.step, state.events, state.loss_sum = (
-            state.epoch + 1,
-            0,
-            0,
-            torch.zeros((), dtype=torch.float64),
-        )
-
-    @property
-    def _out_of_patience(self) -> bool:
-        return self.valid is not None and self.state.epoch - 1 - self.state.best_epoch >= self.training.patience
-
-    def _progress(self, done: float, events: int, loss: float, validation: float | None, begun: float) -> Progress:
-        state, elapsed = self.state, time.perf_counter() - begun
-        current = len(state.history) - (1 if done == 1.0 else 0)
-        per_epoch = state.history[-1]["seconds"] if state.history else elapsed / max(done, 1e-3)
-        until = self.training.epochs
-        if self.valid is not None:
-            until = min(until, max(state.best_epoch, 0) + self.training.patience + 1)
-        return Progress(
-            current,
-            done,
-            loss,
-            validation,
-            state.best,
-            events / max(elapsed, 1e-9),
-            max(0.0, until - current - done) * per_epoch,
-        )
-
-
-def _number(*names: int) -> int:
-    """A 63-bit number that stands for a tuple of integers."""
-    return int(np.random.SeedSequence(names).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _copy(model: Model) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
 def describe(fitted: Fitted) -> dict[str, Any]:

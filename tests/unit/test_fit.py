@@ -53,13 +53,13 @@ import sys
 from pathlib import Path
 from tests.unit.test_fit import train, small
 import tmmsrec.checkpoint as checkpoint
-import tmmsrec.fit as loop
+import tmmsrec.loop as loop
 
-slow = loop._Loop._step
+slow = loop.Loop.step
 def step(self, batch):  # time for the killer to strike anywhere
     import time; time.sleep(0.01)
     return slow(self, batch)
-loop._Loop._step = step
+loop.Loop.step = step
 due = checkpoint.Saver.__init__
 checkpoint.Saver.__init__ = lambda self, folder, job: due(self, folder, job, interval=0.0)
 tell = checkpoint.Saver.save_if_due
@@ -112,11 +112,10 @@ class Killed(BaseException):
 @pytest.mark.parametrize("after", [1, 4, 7, 11])
 def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, monkeypatch):
     """The same, step by step: stopped in the middle of an epoch, with every step checkpointed."""
-    from tmmsrec import checkpoint
-    from tmmsrec import fit as loop
+    from tmmsrec import checkpoint, loop
 
     straight = train(data)
-    real, steps = loop._Loop._step, []
+    real, steps = loop.Loop.step, []
 
     def counted(self, batch):
         if len(steps) == after:
@@ -134,7 +133,7 @@ def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, mo
             saver = self
 
     monkeypatch.setattr(loop, "Saver", Caught)
-    monkeypatch.setattr(loop._Loop, "_step", counted)
+    monkeypatch.setattr(loop.Loop, "step", counted)
     with pytest.raises(Killed):
         train(data, tmp_path)
     monkeypatch.undo()
@@ -144,10 +143,10 @@ def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, mo
 
 
 def test_a_finished_training_is_not_done_again(data, tmp_path, monkeypatch):
-    from tmmsrec import fit as loop
+    from tmmsrec import loop
 
     first = train(data, tmp_path)
-    monkeypatch.setattr(loop._Loop, "_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(loop.Loop, "step", lambda *_: pytest.fail("trained again"))
     assert same_weights(first, train(data, tmp_path))
 
 
@@ -303,10 +302,10 @@ def _without_last(log):
 
 
 def test_a_refit_that_was_stopped_goes_on(data, tmp_path, monkeypatch):
-    from tmmsrec import fit as loop
+    from tmmsrec import loop
 
     how = {"epochs": 3, "refit": True}
-    straight, real, steps = train(data, **how), loop._Loop._step, []
+    straight, real, steps = train(data, **how), loop.Loop.step, []
 
     def counted(self, batch):
         if self.valid is None and len(steps) == 3:
@@ -314,10 +313,10 @@ def test_a_refit_that_was_stopped_goes_on(data, tmp_path, monkeypatch):
         steps.extend([0] if self.valid is None else [])
         return real(self, batch)
 
-    monkeypatch.setattr(loop._Loop, "_step", counted)
+    monkeypatch.setattr(loop.Loop, "step", counted)
     with pytest.raises(Killed):
         train(data, tmp_path / "job", **how)
-    monkeypatch.setattr(loop._Loop, "_step", real)
+    monkeypatch.setattr(loop.Loop, "step", real)
     assert same_weights(straight, train(data, tmp_path / "job", **how))
 
 

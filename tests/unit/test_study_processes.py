@@ -56,10 +56,10 @@ done = conduct.conduct(STUDY, store.load(folder / "data"), folder / "runs", proc
 WORKER = """
 import os, time
 from pathlib import Path
-from tmmsrec import fit
+from tmmsrec import loop
 from tmmsrec.study import run, worker
 
-step, do, notes = fit._Loop._step, run._fit, Path(__file__).with_name("notes")
+step, do, notes = loop.Loop.step, run._fit, Path(__file__).with_name("notes")
 
 def slow(self, batch):
     time.sleep(0.02)
@@ -73,7 +73,7 @@ def noted(job, dataset, folder, watch):
         file.write(f"end {folder.name}\\n")
     return done
 
-fit._Loop._step, run._fit = slow, noted
+loop.Loop.step, run._fit = slow, noted
 worker.main()
 """
 

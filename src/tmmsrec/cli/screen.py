@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from tmmsrec.fit import Progress, Watch
+    from tmmsrec.loop import Progress, Watch
 
 
 def console(*, stderr: bool = False) -> Any:

@@ -33,7 +33,8 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut, PaperLeak, Part, Split
 from tmmsrec.data.store import atomic_text, read_about
-from tmmsrec.fit import Fitted, Watch, describe, fit
+from tmmsrec.fit import describe, fit
+from tmmsrec.loop import Fitted, Watch
 from tmmsrec.models.base import Method, Model
 from tmmsrec.ranking import Ranks, rank
 from tmmsrec.study.claim import claim

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from tmmsrec import values
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.store import atomic_text
-from tmmsrec.fit import Watch
+from tmmsrec.loop import Watch
 
 _FILE = "path.json"
 
