@@ -113,6 +113,7 @@ class Killed(BaseException):
 def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, monkeypatch):
     """The same, step by step: stopped in the middle of an epoch, with every step checkpointed."""
     from tmmsrec import checkpoint, loop
+    from tmmsrec import fit as fitting
 
     straight = train(data)
     real, steps = loop.Loop.step, []
@@ -132,7 +133,7 @@ def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, mo
             super().__init__(*args)
             saver = self
 
-    monkeypatch.setattr(loop, "Saver", Caught)
+    monkeypatch.setattr(fitting, "Saver", Caught)
     monkeypatch.setattr(loop.Loop, "step", counted)
     with pytest.raises(Killed):
         train(data, tmp_path)
