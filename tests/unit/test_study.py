@@ -19,7 +19,7 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.study import conduct as conducting
 from tmmsrec.study.conduct import conduct
 from tmmsrec.study.published import printed
-from tmmsrec.study.results import every_run, lines, markdown
+from tmmsrec.study.results import every_run, kinds, lines, markdown
 from tmmsrec.study.run import job_of, read_run, run
 from tmmsrec.study.study import Entrant, Study
 from tmmsrec.study.tables import cell
@@ -122,6 +122,22 @@ def test_the_table_has_means_over_seeds_the_floors_and_corrected_tests(done):
     assert "2 settings" in text
     assert "lr=0." in text
     assert "50 users" in text
+
+
+def test_the_three_kinds_of_target_add_up_to_the_whole(done):
+    results = done[0]
+    one = results.runs["sasrec"][0]
+    which = kinds(one)
+    assert np.sum(list(which.values()), axis=0).tolist() == [1] * 50
+    again, cold = one.table["repeat"].to_pylist(), one.table["cold"].to_pylist()
+    assert which["met before"].tolist() == again
+    assert which["in no training part"].tolist() == [c and not a for c, a in zip(cold, again, strict=True)]
+    text = markdown(results)
+    users = which["met before"]
+    hits = np.mean([(run.ranks[users] < 10).mean() for run in results.runs["sasrec"]])
+    assert f"met before ({users.sum()})" in text
+    row = next(line for line in text.splitlines()[::-1] if line.startswith("| sasrec"))
+    assert f"| {hits:.3f} [" in row
 
 
 def test_every_run_is_a_line_of_csv_from_which_it_can_be_done_again(done):

@@ -106,7 +106,25 @@ def markdown(results: Results) -> str:
         f"runs{needless}. Intervals: 95 %, users and seeds resampled together. p: paired sign flips over users against the best "
         "floor, Holm-corrected over the table. Seconds and memory: medians over seeds, one process each."
     )
-    return f"## {data.name}\n\n{said}\n\n{markdown_table([*HEADS, *beside], body)}\n"
+    return f"## {data.name}\n\n{said}\n\n{markdown_table([*HEADS, *beside], body)}\n\n{_by_kind(found)}\n"
+
+
+def kinds(run: Run) -> dict[str, NDArray[np.bool_]]:
+    """The three kinds of target, each test user in one: bought again, new to the user, in nobody's training part."""
+    again, cold = (run.table[name].to_numpy(zero_copy_only=False).astype(bool) for name in ("repeat", "cold"))
+    return {"met before": again, "new to the user": ~again & ~cold, "in no training part": ~again & cold}
+
+
+def _by_kind(found: Sequence[Line]) -> str:
+    """HR@10 of every method by kind of target, with intervals over users and seeds."""
+    which = {kind: users for kind, users in kinds(found[0].runs[0]).items() if users.any()}
+    heads = ["HR@10 where the target is", *[f"{kind} ({int(users.sum()):,})" for kind, users in which.items()]]
+    body = []
+    for line in found:
+        hits = _values(line.runs, "HR@10")
+        each = [(hits[:, users].mean(), metrics.interval(hits[:, users])) for users in which.values()]
+        body.append([cell(line.name), *[f"{mean:.3f} [{within.lo:.3f}, {within.hi:.3f}]" for mean, within in each]])
+    return markdown_table(heads, body)
 
 
 def _cells(line: Line) -> list[str]:
