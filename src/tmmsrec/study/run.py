@@ -147,7 +147,7 @@ def _do(job: Job, dataset: Dataset, folder: Path, watch: Watch | None, test: boo
     model = None if (folder / "run.json").exists() else _fit(job, dataset, folder, watch)
     if test:
         done = read_run(folder)
-        _test(done, dataset, model or done.model(dataset))
+        _test(done, dataset, done.model(dataset) if model is None else model)
 
 
 def _fit(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Model:
