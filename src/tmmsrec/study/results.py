@@ -97,8 +97,9 @@ def markdown(results: Results) -> str:
     body = [[cell(text) for text in [*_cells(line), *(_of_paper(line) if beside else [])]] for line in found]
     data, study = results.dataset, results.study
     users = next(iter(results.runs.values()))[0].about["test_users"]
-    how = protocol_of(next(iter(results.runs.values()))[0], [e.training.metric for e in study.entrants.values() if len(e.grid) > 1])
-    grids = sorted({len(e.grid) for n, e in study.entrants.items() if results.runs[n][0].about["parameters"]})
+    trained = [e for n, e in study.entrants.items() if results.runs[n][0].about["parameters"]]
+    how = protocol_of(next(iter(results.runs.values()))[0], [e.training.metric for e in trained])
+    grids = sorted({len(e.grid) for e in trained})
     needless = f" (and by {results.needless} of settings not chosen; the choice did not look)" if results.needless else ""
     said = (
         f"{data!r}. {users:,} test users. {how} Trained methods: {study.seeds} seeds of the setting that did best in validation "

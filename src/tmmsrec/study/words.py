@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def protocol(report: Report) -> str:
     return protocol_of(report.rows[0].run, [r.run.job.training.metric for r in report.rows if not r.floor])
 
 
-def protocol_of(run: Run, watched: Iterable[str]) -> str:
+def protocol_of(run: Run, watched: Collection[str]) -> str:
     """How a run, and those beside it, were measured; ``watched`` are the metrics that chose their epochs."""
     by = f" (by {', '.join(sorted(set(watched)))})" if watched else ""
     seen = "left out of the ranking" if run.job.exclude_seen else "kept in the ranking"
