@@ -59,21 +59,26 @@ from pathlib import Path
 from tmmsrec import loop
 from tmmsrec.study import run, worker
 
-step, do, notes = loop.Loop.step, run._fit, Path(__file__).with_name("notes")
+step, learn, test, notes = loop.Loop.step, run._fit, run._test, Path(__file__).with_name("notes")
 
 def slow(self, batch):
     time.sleep(0.02)
     return step(self, batch)
 
-def noted(job, dataset, folder, watch):
+def note(what, folder):
     with notes.open("a") as file:
-        file.write(f"begin {folder.name}\\n")
-    done = do(job, dataset, folder, watch)
-    with notes.open("a") as file:
-        file.write(f"end {folder.name}\\n")
-    return done
+        file.write(f"{what} {folder.name}\\n")
 
-loop.Loop.step, run._fit = slow, noted
+def learning(job, dataset, folder, watch):
+    note("learn", folder)
+    return learn(job, dataset, folder, watch)
+
+def testing(done, dataset, model):
+    note("test", done.folder)
+    time.sleep(0.3)
+    return test(done, dataset, model)
+
+loop.Loop.step, run._fit, run._test = slow, learning, testing
 worker.main()
 """
 
@@ -128,7 +133,9 @@ def test_killed_ten_times_a_study_ends_with_the_table_of_one_that_was_not(place,
     assert without_costs((place / "killed.md").read_text()) == without_costs(markdown(straight))
     for file in (whole / "runs").glob("*/run.json"):
         again = json.loads((place / "runs" / file.parent.name / "run.json").read_text())
-        assert again["result"] == json.loads(file.read_text())["result"]
+        once = json.loads(file.read_text())
+        assert again.get("result") == once.get("result")  # none where the setting was not chosen
+        assert again["fit"]["best"] == once["fit"]["best"]
 
 
 @pytest.mark.slow
@@ -136,8 +143,9 @@ def test_two_processes_share_a_study_and_do_nothing_twice(place):
     one, two = started(place, "one.md"), started(place, "two.md")
     assert one.wait(timeout=300) == 0, one.stderr.read().decode()
     assert two.wait(timeout=300) == 0, two.stderr.read().decode()
-    begun = [name for what, name in noted(place) if what == "begin"]
-    assert len(begun) == len(set(begun)) == JOBS
+    learned, tested = ([name for what, name in noted(place) if what == kind] for kind in ("learn", "test"))
+    assert len(learned) == len(set(learned)) == JOBS
+    assert len(tested) == len(set(tested)) == JOBS - 1  # one setting was not chosen
     assert (place / "one.md").read_text() == (place / "two.md").read_text()
 
 

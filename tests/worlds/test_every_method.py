@@ -36,7 +36,7 @@ HOW: dict[str, dict[str, object]] = {
     "vbpr": FASTER,
     "vbpr-itv": FASTER,
     "maml": {**FASTER, "epochs": 40},
-    "bert4rec": FASTER,
+    "bert4rec": {"optimiser": Adam(lr=3e-3, decay=0.99), "epochs": 120, "patience": 120},  # long plateaus
     "s3rec": FASTER,
     "s3rec-itv": FASTER,
     "mlp4rec": FASTER,
