@@ -54,10 +54,11 @@ def _table(title: str, heads: list[str], left: int = 1) -> Any:
 
 
 def _compared(one: Any) -> list[str]:
-    p = f"{one.p:.4f}" if one.p >= 0.0001 else "< 0.0001"
+    from tmmsrec.study.tables import probability
+
     return [
         f"{one.difference:+.4f} ({one.interval.lo:+.4f} to {one.interval.hi:+.4f})",
-        p,
+        probability(one.p),
         f"{one.effect:+.2f}",
         f"{one.wins:,} / {one.losses:,} / {one.users - one.wins - one.losses:,}",
     ]

@@ -1,6 +1,6 @@
 """Cross-entropy over every item without the table of all scores.
 
-A batch of 3,500 steps and 17,000 items has 58 million scores, and a chain of operations reads and writes them about ten times.
+A batch of 3,500 steps and 17,000 items has 58 million scores, and a chain of operations reads and writes them again and again.
 Here a block of steps that fits the processor's cache goes through all of it, the gradient included, before the next one begins.
 """
 

@@ -96,13 +96,18 @@ def markdown(report: Report) -> str:
     return "\n\n".join(pieces) + "\n"
 
 
+def probability(p: float) -> str:
+    """A p-value, "0.0359"; tiny ones only as such."""
+    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+
+
 def compared(found: dict[str, Comparison]) -> list[list[str]]:
     """Rows of the paired comparison: name, difference with interval, p, wins and losses."""
     return [
         [
             name,
             f"{c.difference:+.4f} [{c.interval.lo:+.4f}, {c.interval.hi:+.4f}]",
-            f"{c.p:.4f}" if c.p >= 0.0001 else "< 0.0001",
+            probability(c.p),
             f"{c.wins:,} / {c.losses:,} / {c.users - c.wins - c.losses:,}",
         ]
         for name, c in found.items()
