@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import small
-from tmmsrec import metrics, zoo
+from tmmsrec import metrics, significance, zoo
 from tmmsrec.cli import app
 from tmmsrec.data import store
 from tmmsrec.data.problems import DataProblem
@@ -73,8 +73,8 @@ def test_p_of_the_groups_is_corrected(place):
     a, b = NDCG(runs["REPEAT"].ranks), NDCG(runs["POPULARITY"].ranks)
     plain = []
     for names, which in groups(runs["REPEAT"].table).values():
-        plain += [metrics.paired_test(a[which == g], b[which == g]).p for g in range(len(names)) if (which == g).any()]
-    assert [g.compared.p for g in found.groups] == pytest.approx(metrics.holm(plain).tolist())
+        plain += [significance.paired_test(a[which == g], b[which == g]).p for g in range(len(names)) if (which == g).any()]
+    assert [g.compared.p for g in found.groups] == pytest.approx(significance.holm(plain).tolist())
 
 
 def test_runs_that_were_not_asked_the_same_are_refused(place, tmp_path):

@@ -107,7 +107,7 @@ def _results(ranks: object, items: int, exclude_seen: bool) -> None:
     import numpy as np
     from rich.table import Table
 
-    from tmmsrec import metrics
+    from tmmsrec import metrics, significance
 
     given = np.asarray(ranks)
     table = Table(header_style="bold")
@@ -116,7 +116,7 @@ def _results(ranks: object, items: int, exclude_seen: bool) -> None:
     for k in (5, 10, 20):
         for name in ("HR", "NDCG", "MRR"):
             each = metrics.parse(f"{name}@{k}")(given)
-            lo, hi = metrics.interval(each)
+            lo, hi = significance.interval(each)
             table.add_row(f"{name}@{k}", f"{each.mean():.4f}", f"{lo:.4f} to {hi:.4f}", end_section=name == "MRR")
     screen.console().print(table)
     seen = "left out" if exclude_seen else "kept"

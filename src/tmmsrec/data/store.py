@@ -89,12 +89,17 @@ def _is_full(problem: BaseException) -> bool:
 
 def atomic_text(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old text or the new one, never a part."""
+    atomic_bytes(path, text.encode())
+
+
+def atomic_bytes(path: Path, data: bytes) -> None:
+    """The same for bytes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
             out.flush()
             os.fsync(out.fileno())
         os.chmod(name, 0o644)

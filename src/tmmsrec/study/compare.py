@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmmsrec import metrics
+from tmmsrec import metrics, significance
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.study.report import groups, question
 from tmmsrec.study.run import Run
@@ -32,7 +32,7 @@ class Group:
     by: str
     label: str
     means: tuple[float, float]
-    compared: metrics.Comparison
+    compared: significance.Comparison
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Differences:
     """
 
     means: Mapping[str, tuple[float, float]]
-    whole: Mapping[str, metrics.Comparison]
+    whole: Mapping[str, significance.Comparison]
     groups: list[Group]
     gained: list[Move]
     lost: list[Move]
@@ -91,7 +91,7 @@ def compare(one: Run, other: Run, *, metric: str = "NDCG@10", most: int = 10) ->
     up, down = np.argsort(b - a, kind="stable"), np.argsort(a - b, kind="stable")
     return Differences(
         means={m: (float(x.mean()), float(y.mean())) for m, (x, y) in each.items()},
-        whole={m: metrics.paired_test(x, y) for m, (x, y) in each.items()},
+        whole={m: significance.paired_test(x, y) for m, (x, y) in each.items()},
         groups=_groups(one, a, b),
         gained=[_move(one, other, at, a - b) for at in up[:most] if a[at] > b[at]],
         lost=[_move(one, other, at, a - b) for at in down[:most] if a[at] < b[at]],
@@ -116,8 +116,8 @@ def _groups(run: Run, a: NDArray[np.float64], b: NDArray[np.float64]) -> list[Gr
         for group in np.unique(which):
             own = which == group
             means = float(a[own].mean()), float(b[own].mean())
-            found.append(Group(by, names[group], means, metrics.paired_test(a[own], b[own])))
-    corrected = metrics.holm([g.compared.p for g in found])
+            found.append(Group(by, names[group], means, significance.paired_test(a[own], b[own])))
+    corrected = significance.holm([g.compared.p for g in found])
     return [Group(g.by, g.label, g.means, replace(g.compared, p=float(p))) for g, p in zip(found, corrected, strict=True)]
 
 

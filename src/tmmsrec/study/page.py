@@ -12,7 +12,7 @@ import numpy as np
 
 from tmmsrec import values
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.metrics import Slice
+from tmmsrec.significance import Slice
 from tmmsrec.study import plots
 from tmmsrec.study.plots import Bar, Line
 from tmmsrec.study.report import METRICS, Report, Row, SliceLine, comparisons, places, slice_lines

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tmmsrec import metrics, values
+from tmmsrec import metrics, significance, values
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.study.run import Run
 from tmmsrec.study.samples import Sample
@@ -35,7 +35,7 @@ class Row:
     name: str
     run: Run
     means: dict[str, float]
-    intervals: dict[str, metrics.Interval]
+    intervals: dict[str, significance.Interval]
 
     @property
     def floor(self) -> bool:
@@ -121,7 +121,7 @@ def question(run: Run) -> dict[str, object]:
 def row(name: str, run: Run) -> Row:
     """The line of one run: HR@10 and NDCG@10 with their intervals."""
     each = {m: metrics.parse(m)(run.ranks) for m in METRICS}
-    return Row(name, run, {m: float(v.mean()) for m, v in each.items()}, {m: metrics.interval(v) for m, v in each.items()})
+    return Row(name, run, {m: float(v.mean()) for m, v in each.items()}, {m: significance.interval(v) for m, v in each.items()})
 
 
 def places(rows: Sequence[Row], metric: str) -> dict[str, int]:
@@ -131,11 +131,11 @@ def places(rows: Sequence[Row], metric: str) -> dict[str, int]:
     return {r.name: at[v] for r in rows if (v := round(r.means[metric], 12)) in at}
 
 
-def comparisons(report: Report, metric: str = "NDCG@10") -> dict[str, metrics.Comparison]:
+def comparisons(report: Report, metric: str = "NDCG@10") -> dict[str, significance.Comparison]:
     """The subject against every other method on the same users, paired."""
     measure, subject = metrics.parse(metric), report.about
     own = measure(subject.run.ranks)
-    return {r.name: metrics.paired_test(own, measure(r.run.ranks)) for r in report.rows if r.name != subject.name}
+    return {r.name: significance.paired_test(own, measure(r.run.ranks)) for r in report.rows if r.name != subject.name}
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class SliceLine:
     by: str
     label: str
     users: int
-    methods: dict[str, metrics.Slice]
+    methods: dict[str, significance.Slice]
 
 
 def groups(table: pa.Table) -> dict[str, tuple[list[str], NDArray[np.int64]]]:
@@ -182,7 +182,7 @@ def slice_lines(tables: Mapping[str, pa.Table], metric: str = "HR@10") -> list[S
     measure = metrics.parse(metric)
     found = []
     for by, (names, which) in groups(next(iter(tables.values()))).items():
-        each = {n: {s.group: s for s in metrics.slices(measure(t["rank"].to_numpy()), which)} for n, t in tables.items()}
+        each = {n: {s.group: s for s in significance.slices(measure(t["rank"].to_numpy()), which)} for n, t in tables.items()}
         first = next(iter(each.values()))
         found += [SliceLine(by, names[g], first[g].count, {n: s[g] for n, s in each.items()}) for g in sorted(first)]
     return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmmsrec import metrics
+from tmmsrec import metrics, significance
 from tmmsrec.data.split import LeaveOneOut, PaperLeak
 from tmmsrec.study import published
 from tmmsrec.study.conduct import Results
@@ -43,10 +43,10 @@ class Line:
 
     name: str
     means: dict[str, float]
-    intervals: dict[str, metrics.Interval]
+    intervals: dict[str, significance.Interval]
     spread: tuple[float, float]
     floor: bool
-    against: metrics.Comparison | None
+    against: significance.Comparison | None
     p: float
     chosen: tuple[str, ...]
     runs: Sequence[Run]
@@ -59,15 +59,15 @@ def lines(results: Results) -> list[Line]:
     floors = [name for name, runs in results.runs.items() if not runs[0].about["parameters"]]
     best = max(floors, key=lambda name: values[name]["NDCG@10"].mean(), default=None)
     trained = [name for name in results.runs if name not in floors]
-    found = {n: metrics.paired_test(values[n]["NDCG@10"], values[best]["NDCG@10"]) for n in trained} if best else {}
+    found = {n: significance.paired_test(values[n]["NDCG@10"], values[best]["NDCG@10"]) for n in trained} if best else {}
     asked_alike = isinstance(results.study.split, LeaveOneOut | PaperLeak) and not results.study.exclude_seen
     paper = published.dataset_of(results.dataset) if asked_alike else None
-    corrected = dict(zip(found, metrics.holm([c.p for c in found.values()]), strict=True)) if found else {}
+    corrected = dict(zip(found, significance.holm([c.p for c in found.values()]), strict=True)) if found else {}
     return [
         Line(
             name=name,
             means={m: float(v.mean()) for m, v in values[name].items()},
-            intervals={m: metrics.interval(v) for m, v in values[name].items()},
+            intervals={m: significance.interval(v) for m, v in values[name].items()},
             spread=_spread(values[name]["NDCG@10"]),
             floor=name in floors,
             against=found.get(name),
@@ -123,7 +123,7 @@ def _by_kind(found: Sequence[Line]) -> str:
     body = []
     for line in found:
         hits = _values(line.runs, "HR@10")
-        each = [(hits[:, users].mean(), metrics.interval(hits[:, users])) for users in which.values()]
+        each = [(hits[:, users].mean(), significance.interval(hits[:, users])) for users in which.values()]
         body.append([cell(line.name), *[f"{mean:.3f} [{within.lo:.3f}, {within.hi:.3f}]" for mean, within in each]])
     return markdown_table(heads, body)
 

@@ -6,8 +6,9 @@ A study is a value; its runs lie in a folder and are shared by every study that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tmmsrec import values
 from tmmsrec.data.dataset import Dataset
@@ -15,6 +16,10 @@ from tmmsrec.data.split import LeaveOneOut, Split
 from tmmsrec.models.base import Method
 from tmmsrec.study.run import Job
 from tmmsrec.training import Training
+
+if TYPE_CHECKING:
+    from tmmsrec.study.blocks import Section
+    from tmmsrec.study.conduct import Results
 
 QUICK_WIDTH, QUICK_EPOCHS = 24, 3
 
@@ -73,6 +78,19 @@ class Entrant:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """A curve over what a study changes step by step.
+
+    Attributes:
+        axis: what is changed, with its unit.
+        steps: entrant -> the number it stands at.
+    """
+
+    axis: str
+    steps: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Study:
     """What is asked.
 
@@ -83,14 +101,20 @@ class Study:
         split: which events are held out.
         exclude_seen: leave out what a user has met when ranking the test part.
         printed: entrant -> where the paper prints its numbers, "Table 3/SASRec".
+        subject: the entrant that all others are compared with; the last one when left out.
+        sweeps: what is changed step by step, each shown as a curve.
+        more: sections of its own, made of the finished study.
     """
 
     title: str
-    entrants: Mapping[str, Entrant]
+    entrants: Mapping[str, Entrant] = field(default_factory=dict)
     seeds: int = 3
     split: Split = LeaveOneOut()
     exclude_seen: bool = False
     printed: Mapping[str, str] = field(default_factory=dict)
+    subject: str = ""
+    sweeps: tuple[Sweep, ...] = ()
+    more: Callable[[Results], Sequence[Section]] | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.markup import escape
 from rich.table import Table
 
-from tmmsrec.metrics import Comparison
+from tmmsrec.significance import Comparison
 from tmmsrec.study.report import METRICS, Report, Row, SliceLine, comparisons, places, slice_lines
 from tmmsrec.study.words import facts, headline, remarks
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tmmsrec import metrics
+from tmmsrec import metrics, significance
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.study.report import Report
 from tmmsrec.study.run import Run
@@ -27,7 +27,7 @@ def headline(report: Report) -> str:
     floor = report.best_floor
     if floor is None or floor.name == subject.name:
         return f"{said}.{higher}"
-    compared = metrics.paired_test(metrics.parse(metric)(subject.run.ranks), metrics.parse(metric)(floor.run.ranks))
+    compared = significance.paired_test(metrics.parse(metric)(subject.run.ranks), metrics.parse(metric)(floor.run.ranks))
     verdict = (
         "no clear difference"
         if compared.interval.lo <= 0 <= compared.interval.hi
@@ -36,7 +36,7 @@ def headline(report: Report) -> str:
     return f"{said}; the best method that needs no training, {floor.name}, for {floor.means[metric]:.1%}: {verdict}.{higher}"
 
 
-def _percent(interval: metrics.Interval) -> str:
+def _percent(interval: significance.Interval) -> str:
     return f"{interval.lo:.1%} to {interval.hi:.1%}"
 
 
