@@ -156,7 +156,7 @@ def _of_seeds(values: Floats) -> float:
     rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     noise = float((rest**2).sum()) / ((seeds - 1) * max(1, users - 1))
     of_means = float(values.mean(axis=1).var(ddof=1))
-    return max(0.0, of_means / seeds - noise / (seeds * users))
+    return float(max(0.0, of_means / seeds - noise / (seeds * users)))
 
 
 def _sign_flip(pairs: Floats, draws: int, rng: np.random.Generator) -> float:

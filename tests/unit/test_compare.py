@@ -14,8 +14,8 @@ from tmmsrec.cli import app
 from tmmsrec.data import store
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.study.compare import compare
-from tmmsrec.study.report import groups
 from tmmsrec.study.run import Job, run
+from tmmsrec.study.slices import groups
 
 NDCG = metrics.parse("NDCG@10")
 

@@ -17,12 +17,18 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.study import conduct as conducting
+from tmmsrec.study.asked import Asked, kept
+from tmmsrec.study.blocks import Table
 from tmmsrec.study.conduct import conduct
+from tmmsrec.study.gather import gather
 from tmmsrec.study.published import printed
-from tmmsrec.study.results import every_run, kinds, lines, markdown
+from tmmsrec.study.render.markdown import markdown
+from tmmsrec.study.report import against_floor
+from tmmsrec.study.results import document, every_run, of_runs, report
 from tmmsrec.study.run import job_of, read_run, run
+from tmmsrec.study.slices import kinds
+from tmmsrec.study.stages import Silent
 from tmmsrec.study.study import Entrant, Study
-from tmmsrec.study.tables import cell
 from tmmsrec.training import Training
 from tmmsrec.values import ValueProblem
 
@@ -47,13 +53,23 @@ def done(tmp_path_factory):
     data = replace(data, catalog=replace(data.catalog, features={}))  # so that TMMSRec has to stay away
     dataset = store.save(data, folder / "data")
     told: list[str] = []
+    stood: list[Table] = []
 
-    class Listener:
+    class Listener(Silent):
         def stage(self, text):
             told.append(text)
 
+        def standing(self, table):
+            stood.append(table)
+
     results = conduct(STUDY, dataset, folder / "runs", processes=2, listener=Listener())
+    assert [len(table.rows) for table in stood] == [3] * len(told)
+    assert list(stood[-1].rows[-1][:2]) == ["sasrec", "2 of 2"]
     return results, folder, dataset, told
+
+
+def text_of(results):
+    return markdown(document([results]))
 
 
 def test_the_setting_with_the_best_validation_is_run_with_every_seed(done):
@@ -108,16 +124,18 @@ def test_what_was_done_is_not_done_again(done, monkeypatch):
 
 def test_the_table_has_means_over_seeds_the_floors_and_corrected_tests(done):
     results = done[0]
-    found = {line.name: line for line in lines(results)}
+    told = report(results)
+    found = {row.name: row for row in told.rows}
     ndcg = metrics.parse("NDCG@10")
     by_hand = np.mean([ndcg(run.ranks).mean() for run in results.runs["sasrec"]])
     assert found["sasrec"].means["NDCG@10"] == pytest.approx(by_hand)
     assert found["popularity"].floor
     assert not found["sasrec"].floor
     best = max(("popularity", "repeat"), key=lambda n: found[n].means["NDCG@10"])
-    difference = by_hand - found[best].means["NDCG@10"]
-    assert found["sasrec"].against.difference == pytest.approx(difference)
-    text = markdown(results)
+    (against,) = against_floor(told).values()
+    assert against.found.difference == pytest.approx(by_hand - found[best].means["NDCG@10"])
+    assert against.improvement == pytest.approx(against.found.difference / found[best].means["NDCG@10"])
+    text = text_of(results)
     assert all(f"| {name} |" in text for name in results.runs)
     assert "2 settings" in text
     assert "lr=0." in text
@@ -127,17 +145,48 @@ def test_the_table_has_means_over_seeds_the_floors_and_corrected_tests(done):
 def test_the_three_kinds_of_target_add_up_to_the_whole(done):
     results = done[0]
     one = results.runs["sasrec"][0]
-    which = kinds(one)
-    assert np.sum(list(which.values()), axis=0).tolist() == [1] * 50
+    names, which = kinds(one.table)
     again, cold = one.table["repeat"].to_pylist(), one.table["cold"].to_pylist()
-    assert which["met before"].tolist() == again
-    assert which["in no training part"].tolist() == [c and not a for c, a in zip(cold, again, strict=True)]
-    text = markdown(results)
-    users = which["met before"]
+    by_hand = ["met before" if a else "in no training part" if c else "new to the user" for a, c in zip(again, cold, strict=True)]
+    assert [names[k] for k in which] == by_hand
+    text = text_of(results)
+    users = which == 0
     hits = np.mean([(run.ranks[users] < 10).mean() for run in results.runs["sasrec"]])
-    assert f"met before ({users.sum()})" in text
-    row = next(line for line in text.splitlines()[::-1] if line.startswith("| sasrec"))
-    assert f"| {hits:.3f} [" in row
+    assert f"met before ({users.sum()} users)" in text
+    assert any(line.startswith(f"| sasrec | {hits:.3f} [") for line in text.splitlines())
+
+
+def test_a_study_that_is_under_way_is_told_as_far_as_it_is(done, tmp_path):
+    results, folder, dataset, _ = done
+    whole = gather(STUDY, dataset, folder / "runs")
+    assert (whole.missing, list(whole.runs)) == ({}, list(results.runs))
+    more = gather(replace(STUDY, seeds=3), dataset, folder / "runs")
+    assert (more.missing, len(more.runs["sasrec"])) == ({"sasrec": 1}, 2)
+    nothing = gather(STUDY, dataset, tmp_path)
+    assert not nothing.runs
+    assert nothing.missing["sasrec"] == 2 + 2
+
+
+def test_what_was_asked_is_kept_and_read(tmp_path):
+    asked = Asked("table6-fusion", ("shop",), seeds=2, methods=("TMMSRec",), training=("epochs=2",), quick=True)
+    asked.keep(tmp_path)
+    assert kept(tmp_path) == [asked]
+    study = asked.of(studies.named(asked.name))
+    assert (study.seeds, set(study.entrants) - {"TMMSRec"}) == (2, set(zoo.FLOORS))
+    with pytest.raises(DataProblem, match="holds no study"):
+        kept(tmp_path / "elsewhere")
+
+
+def test_runs_named_one_by_one_are_grouped_by_all_but_their_seed(done, tmp_path):
+    results, _, dataset, _ = done
+    runs = [run for of in results.runs.values() for run in of]
+    other = run(replace(runs[-1].job, training=replace(runs[-1].job.training, epochs=1)), dataset, tmp_path)
+    named = [("sasrec" if r.about["parameters"] else r.job.method.source, r) for r in [*runs, other]]
+    found = of_runs(named, dataset)
+    assert [len(of) for name, of in found.runs.items() if name.startswith("sasrec")] == [2, 1]
+    assert report(found).seeds == 2
+    with pytest.raises(DataProblem, match="was not trained on"):
+        of_runs(named, small(users=20))
 
 
 def test_every_run_is_a_line_of_csv_from_which_it_can_be_done_again(done):
@@ -155,15 +204,16 @@ def test_every_run_is_a_line_of_csv_from_which_it_can_be_done_again(done):
 def test_the_papers_numbers_stand_beside_ours_on_its_data_only(done):
     results = done[0]
     named = replace(results, study=replace(results.study, printed={"sasrec": "Table 3/SASRec"}))
-    assert "paper" not in markdown(named)
-    lines_ = [line.printed for line in lines(named)]
-    assert lines_ == [{}] * len(lines_)
+    assert "paper's" not in text_of(named)
+    assert report(named).printed == {}
     log = Interactions.of(np.arange(1663) % 273, np.ones(1663, int), np.arange(1663))
     same_size = Dataset.in_memory("All_Beauty", log, 800, {}, None)
-    found = {line.name: line.printed for line in lines(replace(named, dataset=same_size))}
-    assert found == {"popularity": {}, "repeat": {}, "sasrec": {"HR@10": 0.3553, "NDCG@10": 0.2646}}
-    row = next(line for line in markdown(replace(named, dataset=same_size)).splitlines() if line.startswith("| sasrec"))
-    assert row.endswith("| 0.3553 | 0.2646 |")
+    theirs = replace(named, dataset=same_size)
+    assert report(theirs).printed == {"sasrec": {"HR@10": 0.3553, "NDCG@10": 0.2646}}
+    row = next(line for line in text_of(theirs).splitlines() if line.startswith("| sasrec"))
+    assert "| 0.3553 | 0.2646 |" in row
+    seen_left_out = replace(theirs, study=replace(theirs.study, exclude_seen=True))
+    assert report(seen_left_out).printed == {}
 
 
 def test_a_job_that_fails_says_why(done, tmp_path):
@@ -193,6 +243,9 @@ def test_every_study_can_be_read_and_its_settings_made(name):
     assert set(study.printed) <= set(study.entrants)
     for row in study.printed.values():
         assert set(printed("All_Beauty", row)) == {"HR@10", "NDCG@10"}, row
+    assert not study.subject or study.subject in study.entrants
+    assert all(set(sweep.steps) <= set(study.entrants) for sweep in study.sweeps)
+    assert study.entrants or study.more is not None
     with pytest.raises(ValueProblem, match="did you mean"):
         studies.named(name + "x")
 
@@ -225,6 +278,6 @@ def test_quick_studies_of_all_tables_run_on_a_small_shop(tmp_path):
         quick = studies.named(name).quick()
         done = conduct(quick, data, tmp_path / "runs", processes=2)
         assert list(done.runs) == list(quick.entrants)
-        assert all(f"| {cell(row)} |" in markdown(done) for row in quick.entrants)
+        assert all(f"| {row.replace('&', '&amp;')} |" in text_of(done) for row in quick.entrants)
     floors, fusion, ensembles, shared = 5, 4, 5, 1
     assert len(list((tmp_path / "runs").glob("*/run.json"))) == floors + fusion + ensembles - shared

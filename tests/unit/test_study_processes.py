@@ -22,7 +22,8 @@ from tmmsrec.data import store
 from tmmsrec.study import run as running
 from tmmsrec.study.claim import Busy, claim
 from tmmsrec.study.conduct import conduct
-from tmmsrec.study.results import markdown
+from tmmsrec.study.render.markdown import markdown
+from tmmsrec.study.results import document
 from tmmsrec.study.run import Job
 from tmmsrec.study.study import Entrant, Study
 from tmmsrec.training import Training
@@ -46,12 +47,13 @@ from pathlib import Path
 from tests.unit.test_study_processes import STUDY
 from tmmsrec.data import store
 from tmmsrec.study import conduct
-from tmmsrec.study.results import markdown
+from tmmsrec.study.render.markdown import markdown
+from tmmsrec.study.results import document
 
 folder = Path(sys.argv[1])
 conduct._WORKER = (sys.executable, str(folder / "worker.py"))
 done = conduct.conduct(STUDY, store.load(folder / "data"), folder / "runs", processes=2)
-(folder / sys.argv[2]).write_text(markdown(done))
+(folder / sys.argv[2]).write_text(markdown(document([done])))
 """
 WORKER = """
 import os, time
@@ -103,11 +105,19 @@ def noted(place: Path) -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def without_costs(table: str) -> list[list[str]]:
-    """The table's cells but for seconds and memory, which no two runs share."""
-    rows = [line.split("|") for line in table.splitlines() if line.startswith("|")]
-    left_out = {i for i, head in enumerate(rows[0]) if head.strip() in ("seconds", "MB")}
-    return [[cell for i, cell in enumerate(row) if i not in left_out] for row in rows]
+def without_costs(text: str) -> list[list[str]]:
+    """The cells of all tables but for seconds and memory, which no two runs share."""
+    found: list[list[str]] = []
+    left_out: set[int] = set()
+    before = ""
+    for line in text.splitlines():
+        cells = line.split("|")
+        if line.startswith("|") and not before.startswith("|"):  # the head of a table
+            left_out = {i for i, head in enumerate(cells) if head.strip() in ("seconds", "MB")}
+        if line.startswith("|"):
+            found.append([cell for i, cell in enumerate(cells) if i not in left_out])
+        before = line
+    return found
 
 
 @pytest.mark.slow
@@ -130,7 +140,7 @@ def test_killed_ten_times_a_study_ends_with_the_table_of_one_that_was_not(place,
     assert study.wait(timeout=300) == 0, study.stderr.read().decode()
     whole = tmp_path_factory.mktemp("whole")
     straight = conduct(STUDY, store.load(place / "data"), whole / "runs", processes=2)
-    assert without_costs((place / "killed.md").read_text()) == without_costs(markdown(straight))
+    assert without_costs((place / "killed.md").read_text()) == without_costs(markdown(document([straight])))
     for file in (whole / "runs").glob("*/run.json"):
         again = json.loads((place / "runs" / file.parent.name / "run.json").read_text())
         once = json.loads(file.read_text())

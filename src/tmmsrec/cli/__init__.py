@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, screen, study, train, tune, whole
+from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, report, screen, study, train, tune, whole
 
 
 class Verbs(TyperGroup):
@@ -67,6 +67,7 @@ for verb in (
     audit.audit,
     study.study,
     tune.tune,
+    report.report,
     recommend.recommend,
     look.list_,
     look.show,

@@ -54,7 +54,7 @@ def _table(title: str, heads: list[str], left: int = 1) -> Any:
 
 
 def _compared(one: Any) -> list[str]:
-    from tmmsrec.study.tables import probability
+    from tmmsrec.study.words import probability
 
     return [
         f"{one.difference:+.4f} ({one.interval.lo:+.4f} to {one.interval.hi:+.4f})",

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.progress import Progress as Bar
 
     from tmmsrec.loop import Progress, Watch
+    from tmmsrec.study.blocks import Document, Table
 
 
 def console(*, stderr: bool = False) -> Any:
@@ -22,6 +24,15 @@ def console(*, stderr: bool = False) -> Any:
 def say(text: str = "") -> None:
     """A line on standard output, as it is."""
     console().print(text, markup=False, soft_wrap=True)
+
+
+def show(told: Document) -> None:
+    """A document: its title, tables and words, on standard output."""
+    from tmmsrec.study.render import terminal
+
+    say(f"\n{told.title}")
+    for piece in terminal.terminal(told):
+        console().print(piece, soft_wrap=False)
 
 
 def problem(what: object) -> None:
@@ -55,6 +66,7 @@ class Screen:
         self._console = console(stderr=True)
         self._live = self._console.is_terminal and not quiet
         self._bar: Bar | None = None
+        self._board: Live | None = None
         self._task: Any = None
         self._began = time.monotonic()
 
@@ -63,6 +75,8 @@ class Screen:
 
     def __exit__(self, *_: object) -> None:
         self._close()
+        if self._board is not None:
+            self._board.stop()
 
     def stage(self, text: str) -> None:
         """A stage begins, or was found done."""
@@ -82,6 +96,19 @@ class Screen:
             self._show(what, done, total, f"{done:,} of {total:,}")
             if done >= total:
                 self._close()
+
+    def standing(self, table: Table) -> None:
+        """How a study stands: a table that stays below the lines, on a terminal only."""
+        if not self._live:
+            return
+        from rich.live import Live
+
+        from tmmsrec.study.render import terminal
+
+        if self._board is None:
+            self._board = Live(console=self._console, transient=True, auto_refresh=False)
+            self._board.start()
+        self._board.update(terminal.table(table), refresh=True)
 
     def training(self, name: str) -> Watch | None:
         """What watches the training of a method."""

@@ -68,9 +68,10 @@ def evaluate(
     from tmmsrec.data import store
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.recommender import Recommender
-    from tmmsrec.study.report import slice_lines
+    from tmmsrec.study.render import terminal
     from tmmsrec.study.run import Job, read_run
-    from tmmsrec.study.tables import slices_terminal
+    from tmmsrec.study.slices import groups, slice_lines
+    from tmmsrec.study.telling import slices_table
 
     if (what / "bundle.json").exists():
         held = Recommender.load(what)
@@ -91,7 +92,8 @@ def evaluate(
                 raise DataProblem(f"{dataset} is not the data that {what} was trained on (another fingerprint)")
             table, items = _ranked(run.job, run.model(data), data, exclude_seen)
     _results(table["rank"].to_numpy(), items, exclude_seen)
-    screen.console().print(slices_terminal(slice_lines({metric: table}, metric), ""))
+    lines = slice_lines({metric: [table]}, groups(table, data), metric)
+    screen.console().print(terminal.table(slices_table(lines, intervals=True)))
 
 
 def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool) -> tuple[Any, int]:

@@ -93,17 +93,18 @@ def demo(
 
 def told(outcome: Outcome) -> None:
     """The table, its remarks, one recommendation with its reasons, and what lies where."""
-    from tmmsrec.study.tables import terminal
+    from tmmsrec.study.render import terminal
+    from tmmsrec.study.telling import main_table
     from tmmsrec.study.words import headline, remarks
 
     report, folder = outcome.report, outcome.folder
-    screen.console().print(terminal(report))
+    screen.console().print(terminal.table(main_table(report)))
     for remark in (headline(report), *remarks(report)):
         screen.say(remark)
     if report.samples:
         _sample(report.samples[0], report.about.name)
     screen.say("")
-    screen.say(f"  {folder / 'report.html'}    the page; {folder / 'report.md'} is the same as Markdown")
+    screen.say(f"  {folder / 'report.html'}    the page; report.md and report.tex beside it say the same")
     ask = f"tmmsrec recommend {folder / 'bundle'} --user {outcome.dataset.users[0]} --explain"
     screen.say(f"  {folder / 'bundle'}    {report.about.name}: {ask}")
     screen.say(f"  {folder / 'runs'}    every run; {folder / 'data'} the Dataset")

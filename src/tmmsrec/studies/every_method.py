@@ -15,6 +15,7 @@ TRAINED = (
 STUDY = Study(
     "Every recommender of the paper beside its floors",
     beside_floors({name: name for name in TRAINED}),
+    subject="tmmsrec",
     printed={
         "sasrec": "Table 3/SASRec",
         "bert4rec": "Table 3/BERT4Rec",

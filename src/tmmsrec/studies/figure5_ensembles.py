@@ -13,4 +13,4 @@ ROWS = {
     "TMMSRec": "tmmsrec",
 }
 
-STUDY = Study("Figure 5: ensembles", beside_floors(ROWS))
+STUDY = Study("Figure 5: ensembles", beside_floors(ROWS), subject="TMMSRec")

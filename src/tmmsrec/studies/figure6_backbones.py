@@ -18,4 +18,4 @@ ROWS = {
     "TMMSRec on MLP4Rec, causal": "tmmsrec-mlp4rec-causal",
 }
 
-STUDY = Study("Figure 6: backbones", beside_floors(ROWS))
+STUDY = Study("Figure 6: backbones", beside_floors(ROWS), subject="TMMSRec on SASRec")

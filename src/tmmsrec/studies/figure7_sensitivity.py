@@ -8,7 +8,7 @@ from __future__ import annotations
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.time import TIE
 from tmmsrec.studies._plan import FLOORS, entrant
-from tmmsrec.study.study import Study
+from tmmsrec.study.study import Study, Sweep
 
 BLOCKS = (1, 2, 3, 4)
 RATES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
@@ -20,4 +20,9 @@ STUDY = Study(
     | {f"{n} blocks": entrant("tmmsrec", backbone=Attention(blocks=n)) for n in BLOCKS}
     | {f"drop rate {p}": entrant("tmmsrec", time=TIE(dropout=p)) for p in RATES}
     | {f"width {d}": entrant("tmmsrec", width=d) for d in WIDTHS},
+    sweeps=(
+        Sweep("blocks", {f"{n} blocks": n for n in BLOCKS}),
+        Sweep("drop rate inside TIE", {f"drop rate {p}": p for p in RATES}),
+        Sweep("width d of each modality", {f"width {d}": d for d in WIDTHS}),
+    ),
 )

@@ -20,4 +20,4 @@ ROWS = {
     "TMMSRec": "tmmsrec",
 }
 
-STUDY = Study("Table 3: overall", beside_floors(ROWS), printed={row: f"Table 3/{row}" for row in ROWS})
+STUDY = Study("Table 3: overall", beside_floors(ROWS), printed={row: f"Table 3/{row}" for row in ROWS}, subject="TMMSRec")

@@ -16,4 +16,6 @@ ROWS = {
     "TMMSRec": "tmmsrec",
 }
 
-STUDY = Study("Table 4: modalities and TIE", beside_floors(ROWS), printed={row: f"Table 4/{row}" for row in ROWS})
+STUDY = Study(
+    "Table 4: modalities and TIE", beside_floors(ROWS), printed={row: f"Table 4/{row}" for row in ROWS}, subject="TMMSRec"
+)

@@ -16,4 +16,5 @@ STUDY = Study(
     "Table 5: position encoders",
     beside_floors(ROWS | {"fixed random positions": "tmmsrec-random"}),
     printed={row: f"Table 5/{row}" for row in ROWS},
+    subject="TMMSRec",
 )

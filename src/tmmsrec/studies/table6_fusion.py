@@ -12,4 +12,4 @@ ROWS = {
     "TMMSRec": "tmmsrec",
 }
 
-STUDY = Study("Table 6: fusion", beside_floors(ROWS), printed={row: f"Table 6/{row}" for row in ROWS})
+STUDY = Study("Table 6: fusion", beside_floors(ROWS), printed={row: f"Table 6/{row}" for row in ROWS}, subject="TMMSRec")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tmmsrec.study.charts import Chart
 from tmmsrec.study.samples import Sample
@@ -77,13 +77,11 @@ class Figure:
         chart: what is to be seen.
         name: for its files, "ndcg-by-width".
         caption: below it.
-        legend: name -> colour of the palette, where the chart does not say itself.
     """
 
     chart: Chart
     name: str
     caption: str = ""
-    legend: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Charts as values: what is to be seen, not how it is drawn (``draw``).
+"""Charts as values: what is to be seen, not how it is drawn (``render.draw``).
 
 Colours are names of the palette: "floor" (grey), "s1" the method in question, "s2" ... "s6" the others, "ink".
 """

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from tmmsrec import metrics, significance
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.study.report import groups, question
+from tmmsrec.study.report import question
 from tmmsrec.study.run import Run
+from tmmsrec.study.slices import groups
 from tmmsrec.study.words import plain
 
 METRICS = ("HR@10", "NDCG@10", "MRR")

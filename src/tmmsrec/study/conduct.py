@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,33 +16,14 @@ from pathlib import Path
 from tmmsrec import values
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.study.gather import Results, gather
 from tmmsrec.study.run import Job, Run, is_done, read_run
 from tmmsrec.study.stages import Listener, Silent
-from tmmsrec.study.study import Setting, Study
+from tmmsrec.study.standing import standing
+from tmmsrec.study.study import Study
 from tmmsrec.study.worker import BUSY
 
 _WORKER = (sys.executable, "-m", "tmmsrec.study.worker")
-
-
-@dataclass(frozen=True, eq=False)
-class Results:
-    """A finished study.
-
-    Attributes:
-        study: what was asked, with the entrants that the data had the modalities for.
-        dataset: what it was asked of.
-        chosen: name -> the setting that did best in validation.
-        runs: name -> the chosen setting's runs by seed.
-        tried: name -> best validation value of every setting, in the grid's order.
-        needless: how many runs of settings that were not chosen have ranked the test part (in other studies, or by other means).
-    """
-
-    study: Study
-    dataset: Dataset
-    chosen: Mapping[str, Setting]
-    runs: Mapping[str, Sequence[Run]]
-    tried: Mapping[str, Sequence[float]]
-    needless: int
 
 
 def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, listener: Listener | None = None) -> Results:
@@ -63,28 +44,14 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
         raise DataProblem("a study needs a Dataset folder, since its jobs run in processes of their own: save the data first")
     listener = listener or Silent()
     study = study.fitting(dataset)
-    tuning = list(study.tuning())
-    asked = _Asked(dataset, root, processes, listener)
-    asked.all([(_title(n, s.changes, 0), job) for n, s, job in tuning], test=False)
-    tried: dict[str, list[float]] = {}
-    chosen: dict[str, Setting] = {}
-    for name, setting, job in tuning:
-        found = read_run(root / job.key(dataset)).about["fit"]["best"]
-        value = float("nan") if found is None else float(found)
-        if name not in tried or value > max(tried[name]):
-            chosen[name] = setting
-        tried.setdefault(name, []).append(value)
+    asked = _Asked(study, dataset, root, processes, listener)
+    asked.all([(_title(n, s.changes, 0), job) for n, s, job in study.tuning()], test=False)
+    chosen = gather(study, dataset, root).chosen
     # What needs no training has no luck: one run is all there is.
     lucky = {n: s for n, s in chosen.items() if read_run(root / study.job(s, 0).key(dataset)).about["parameters"]}
     told = [(n, study.job(s, 0)) for n, s in chosen.items()] + list(study.repeats(lucky))
     asked.all([(_title(n, chosen[n].changes, job.seed), job) for n, job in told], test=True)
-    runs = {
-        name: [read_run(root / study.job(setting, seed).key(dataset)) for seed in range(study.seeds if name in lucky else 1)]
-        for name, setting in chosen.items()
-    }
-    kept = {run.folder.name for of in runs.values() for run in of}
-    others = {job.key(dataset) for _, _, job in tuning} - kept
-    return Results(study, dataset, chosen, runs, tried, sum(read_run(root / key).tested for key in others))
+    return gather(study, dataset, root)
 
 
 def _title(name: str, changes: Sequence[str], seed: int) -> str:
@@ -95,6 +62,7 @@ def _title(name: str, changes: Sequence[str], seed: int) -> str:
 class _Asked:
     """What all jobs of a study share."""
 
+    study: Study
     dataset: Dataset
     root: Path
     processes: int
@@ -123,6 +91,7 @@ class _Asked:
                     until = (time.monotonic() - began) / (total - left) * left
                     rest = f"; about {until / 60:.0f} min left" if left and until >= 60 else ""
                     self.listener.stage(f"{total - left} of {total}: {title}: {_line(run, test)}{rest}")
+                    self.listener.standing(standing(gather(self.study, self.dataset, self.root)))
 
 
 def _line(run: Run, test: bool) -> str:

@@ -4,7 +4,7 @@ OUT/data/         the Dataset, its features, and in data/encoders the encoders t
 OUT/cache/        what the encoders need not do twice
 OUT/runs/KEY/     one folder per run
 OUT/bundle/       the Recommender
-OUT/report.html, report.md
+OUT/report.html, .md, .tex, and OUT/figures/
 OUT/path.json     what was made from what: a stage is done again only when its inputs have changed
 """
 
@@ -21,13 +21,14 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation, prepare_from
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
+from tmmsrec.study.blocks import Document
 from tmmsrec.study.extraction import encoders, extract, fitted_encoders, why_not
-from tmmsrec.study.page import page
+from tmmsrec.study.publish import publish
 from tmmsrec.study.report import Report
 from tmmsrec.study.run import Job, Run, run
 from tmmsrec.study.samples import samples, source_of
 from tmmsrec.study.stages import Listener, Silent, Stages, identity, key_of
-from tmmsrec.study.tables import markdown
+from tmmsrec.study.telling import chapter
 from tmmsrec.training import Training
 
 TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec")
@@ -129,9 +130,10 @@ def whole_path(
     recommender = _bundle(subject, runs[subject], dataset, out / "bundle", stages, listener)
     # The bundle of a counting method has counted the last events: asked about them it would know the answer.
     shown = samples(recommender, seed=recipe.seed, source=source_of(dataset)) if recommender.model.trainable else []
-    report = Report(dataset, runs, subject, ceiling or {}, shown, (*notes, *left_out, *_of_made(recipe)))
-    store.atomic_text(out / "report.html", page(report))
-    store.atomic_text(out / "report.md", markdown(report))
+    by_seed = {name: [run] for name, run in runs.items()}
+    report = Report(dataset, by_seed, subject, ceiling or {}, shown, (*notes, *left_out, *_of_made(recipe)))
+    told = chapter(report)
+    publish(Document(told.title, [told]), out / "report")
     return Outcome(report, recommender, out)
 
 

@@ -1,4 +1,4 @@
-"""What may be said of runs that were asked the same: a line each, paired comparisons, and slices of the test users."""
+"""What may be said of runs that were asked the same: a line each over all its seeds, and paired comparisons."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from tmmsrec import metrics, significance, values
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.study.run import Run
 from tmmsrec.study.samples import Sample
+from tmmsrec.study.study import Sweep
 
 METRICS = ("HR@10", "NDCG@10")
-# Upper edges, inclusive, of history lengths and of days before the target.
-LENGTHS = ((2, "1-2 events"), (4, "3-4 events"), (9, "5-9 events"), (19, "10-19 events"), (49, "20-49 events"))
-GAPS = ((0.999, "same day"), (7.0, "up to a week"), (30.0, "up to a month"), (100.0, "up to 100 days"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,55 +24,81 @@ class Row:
 
     Attributes:
         name: shown.
-        run: where the ranks are.
-        means: metric name -> mean over the test users.
-        intervals: metric name -> 95 % bootstrap interval of that mean.
+        runs: one for each seed.
+        means: metric name -> mean over test users and seeds.
+        intervals: metric name -> 95 % bootstrap interval of that mean, users and seeds resampled together.
     """
 
     name: str
-    run: Run
-    means: dict[str, float]
-    intervals: dict[str, significance.Interval]
+    runs: Sequence[Run]
+    means: Mapping[str, float]
+    intervals: Mapping[str, significance.Interval]
+
+    @property
+    def first(self) -> Run:
+        """The run of the first seed."""
+        return self.runs[0]
 
     @property
     def floor(self) -> bool:
         """Whether it needed no training."""
-        return int(self.run.about["parameters"]) == 0
+        return int(self.first.about["parameters"]) == 0
 
     @property
     def seconds(self) -> float:
-        """Spent in training and validation."""
-        return float(self.run.about["seconds"]["fit"])
+        """Spent in training and validation, the median over seeds."""
+        return float(np.median([run.about["seconds"]["fit"] for run in self.runs]))
+
+    @property
+    def megabytes(self) -> float | None:
+        """Most memory its process held, the median over seeds; None where the system did not tell."""
+        told = [run.about["memory"]["peak_mb"] for run in self.runs if run.about.get("memory", {}).get("peak_mb")]
+        return float(np.median(told)) if told else None
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """[S, U] of a metric."""
+        return np.stack([metrics.parse(metric)(run.ranks) for run in self.runs])
+
+    def spread(self, metric: str) -> tuple[float, float]:
+        """Least and largest mean of a seed."""
+        means = self.values(metric).mean(axis=1)
+        return float(means.min()), float(means.max())
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Runs on one dataset, one split and one seed each, and what goes with them.
+    """Runs on one dataset and one split, and what goes with them.
 
     Attributes:
         dataset: what they learned from.
-        runs: name -> run.
-        subject: the method that the comparisons are about (the bundle's); the last trained one when left out.
+        runs: name -> a run for each seed.
+        subject: the method that the comparisons are about; the last trained one when left out.
         ceiling: metric name -> what the best possible scorer earns, where the world is a made one.
         samples: recommendations to look at.
-        notes: further remarks (a modality left out, ...).
+        notes: further remarks (how settings were chosen, a modality left out, ...).
+        chosen: name -> the changes that did best in validation, for people.
+        printed: name -> metric name -> what the paper prints for it on these data.
+        sweeps: what was changed step by step.
 
     Raises:
         ValueError: no run, or runs that were not asked the same (another dataset, split, or treatment of seen items).
     """
 
     dataset: Dataset
-    runs: Mapping[str, Run]
+    runs: Mapping[str, Sequence[Run]]
     subject: str = ""
     ceiling: Mapping[str, float] = field(default_factory=dict)
     samples: Sequence[Sample] = ()
     notes: Sequence[str] = ()
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    printed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    sweeps: Sequence[Sweep] = ()
 
     def __post_init__(self) -> None:
-        if not self.runs:
-            raise ValueError("a report needs at least one run")
+        if not self.runs or not all(self.runs.values()):
+            raise ValueError("a report needs at least one run of every method")
         # The log's own facts and not the fingerprint: a run before feature extraction was asked the same questions.
-        asked = {values.canonical(question(run)): name for name, run in self.runs.items()}
+        asked = {values.canonical(question(run)): name for name, runs in self.runs.items() for run in runs}
         if len(asked) > 1:
             one, other, *_ = asked.values()
             raise ValueError(
@@ -87,8 +110,13 @@ class Report:
     @cached_property
     def rows(self) -> list[Row]:
         """Floors first, then the trained, each in the given order."""
-        found = [row(name, run) for name, run in self.runs.items()]
+        found = [row(name, runs) for name, runs in self.runs.items()]
         return [r for r in found if r.floor] + [r for r in found if not r.floor]
+
+    @property
+    def trained(self) -> list[Row]:
+        """The lines that are no floors."""
+        return [r for r in self.rows if not r.floor]
 
     @property
     def about(self) -> Row:
@@ -101,14 +129,14 @@ class Report:
         return max((r for r in self.rows if r.floor), key=lambda r: r.means["NDCG@10"], default=None)
 
     @property
-    def tables(self) -> dict[str, pa.Table]:
-        """Name -> the run's table of test users."""
-        return {r.name: r.run.table for r in self.rows}
-
-    @property
     def users(self) -> int:
         """How many test users there are."""
-        return int(self.rows[0].run.about["test_users"])
+        return int(self.rows[0].first.about["test_users"])
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds the trained methods have, the most of any."""
+        return max(len(r.runs) for r in self.rows)
 
 
 def question(run: Run) -> dict[str, object]:
@@ -118,10 +146,11 @@ def question(run: Run) -> dict[str, object]:
     return {"data": sizes, "split": values.to_json(run.job.split), "seen items": seen, "test users": run.about.get("test_users")}
 
 
-def row(name: str, run: Run) -> Row:
-    """The line of one run: HR@10 and NDCG@10 with their intervals."""
-    each = {m: metrics.parse(m)(run.ranks) for m in METRICS}
-    return Row(name, run, {m: float(v.mean()) for m, v in each.items()}, {m: significance.interval(v) for m, v in each.items()})
+def row(name: str, runs: Sequence[Run]) -> Row:
+    """The line of a method: HR@10 and NDCG@10 with their intervals."""
+    bare = Row(name, runs, {}, {})
+    each = {m: bare.values(m) for m in METRICS}
+    return Row(name, runs, {m: float(v.mean()) for m, v in each.items()}, {m: significance.interval(v) for m, v in each.items()})
 
 
 def places(rows: Sequence[Row], metric: str) -> dict[str, int]:
@@ -131,58 +160,36 @@ def places(rows: Sequence[Row], metric: str) -> dict[str, int]:
     return {r.name: at[v] for r in rows if (v := round(r.means[metric], 12)) in at}
 
 
-def comparisons(report: Report, metric: str = "NDCG@10") -> dict[str, significance.Comparison]:
-    """The subject against every other method on the same users, paired."""
-    measure, subject = metrics.parse(metric), report.about
-    own = measure(subject.run.ranks)
-    return {r.name: significance.paired_test(own, measure(r.run.ranks)) for r in report.rows if r.name != subject.name}
-
-
 @dataclass(frozen=True)
-class SliceLine:
-    """One group of test users, by method.
+class Versus:
+    """One method against another.
 
     Attributes:
-        by: what the users are grouped by.
-        label: the group.
-        users: how many.
-        methods: name -> mean and interval.
+        found: the paired test on the same users, over all seeds.
+        p: of that test, Holm-corrected over the table it stands in.
+        improvement: the difference as a share of the other's mean; NaN where that is 0.
     """
 
-    by: str
-    label: str
-    users: int
-    methods: dict[str, significance.Slice]
+    found: significance.Comparison
+    p: float
+    improvement: float
 
 
-def groups(table: pa.Table) -> dict[str, tuple[list[str], NDArray[np.int64]]]:
-    """What -> (names of the groups, the group of each test user [n]) for a run's table of users."""
-    length, gap = table["length"].to_numpy(), table["gap_days"].to_numpy()
-    gap_group = np.digitize(gap, [edge for edge, _ in GAPS], right=True)
+def against_others(report: Report, metric: str = "NDCG@10") -> dict[str, Versus]:
+    """The subject against every other method: the other's name -> the subject minus it."""
+    return _all({r.name: (report.about, r) for r in report.rows if r.name != report.about.name}, metric)
+
+
+def against_floor(report: Report, metric: str = "NDCG@10") -> dict[str, Versus]:
+    """Every trained method against the best floor: its name -> it minus the floor; empty without a floor."""
+    floor = report.best_floor
+    return _all({r.name: (r, floor) for r in report.trained}, metric) if floor is not None else {}
+
+
+def _all(pairs: Mapping[str, tuple[Row, Row]], metric: str) -> dict[str, Versus]:
+    tests = {name: significance.paired_test(a.values(metric), b.values(metric)) for name, (a, b) in pairs.items()}
+    corrected = significance.holm([c.p for c in tests.values()])
     return {
-        "the target": (["warm: in someone's training part", "cold: in nobody's"], _flags(table, "cold")),
-        "the user": (["new to the user", "taken before by the user"], _flags(table, "repeat")),
-        "the history": (
-            [name for _, name in LENGTHS] + ["50 or more events"],
-            np.digitize(length, [e for e, _ in LENGTHS], right=True),
-        ),
-        "the gap before the target": (
-            [name for _, name in GAPS] + ["over 100 days", "no event before"],
-            np.where(np.isnan(gap), len(GAPS) + 1, gap_group),
-        ),
+        name: Versus(tests[name], float(p), tests[name].difference / b.values(metric).mean() if b.means[metric] else np.nan)
+        for (name, (_, b)), p in zip(pairs.items(), corrected, strict=True)
     }
-
-
-def _flags(table: pa.Table, column: str) -> NDArray[np.int64]:
-    return np.asarray(table[column].to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def slice_lines(tables: Mapping[str, pa.Table], metric: str = "HR@10") -> list[SliceLine]:
-    """Means by group of test users, from name -> table of users (``Run.table``); groups without users are left out."""
-    measure = metrics.parse(metric)
-    found = []
-    for by, (names, which) in groups(next(iter(tables.values()))).items():
-        each = {n: {s.group: s for s in significance.slices(measure(t["rank"].to_numpy()), which)} for n, t in tables.items()}
-        first = next(iter(each.values()))
-        found += [SliceLine(by, names[g], first[g].count, {n: s[g] for n, s in each.items()}) for g in sorted(first)]
-    return found

@@ -11,6 +11,7 @@ from tmmsrec import values
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.store import atomic_text
 from tmmsrec.loop import Watch
+from tmmsrec.study.blocks import Table
 
 _FILE = "path.json"
 
@@ -86,6 +87,9 @@ class Listener(Protocol):
     def counting(self, done: int, total: int, what: str) -> None:
         """A stage has done so many of so many."""
 
+    def standing(self, table: Table) -> None:
+        """How a study stands, after each of its runs."""
+
     def training(self, name: str) -> Watch | None:
         """What watches the training of a method."""
 
@@ -100,6 +104,9 @@ class Silent(Listener):
         """Nothing."""
 
     def counting(self, done: int, total: int, what: str) -> None:
+        """Nothing."""
+
+    def standing(self, table: Table) -> None:
         """Nothing."""
 
     def training(self, name: str) -> Watch | None:

@@ -19,7 +19,7 @@ from tmmsrec.training import Training
 
 if TYPE_CHECKING:
     from tmmsrec.study.blocks import Section
-    from tmmsrec.study.conduct import Results
+    from tmmsrec.study.gather import Results
 
 QUICK_WIDTH, QUICK_EPOCHS = 24, 3
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tmmsrec import metrics, significance
+from tmmsrec import significance
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.study.report import Report
 from tmmsrec.study.run import Run
@@ -20,14 +20,14 @@ def headline(report: Report) -> str:
         f"{subject.name} puts the item that came next among its first ten for {subject.means[metric]:.1%} "
         f"of {report.users:,} users (95 % interval {_percent(subject.intervals[metric])})"
     )
-    best = max(report.rows, key=lambda r: r.means[metric])
-    higher = (
-        f" The highest of all is {best.name} with {best.means[metric]:.1%}." if best.means[metric] > subject.means[metric] else ""
-    )
     floor = report.best_floor
+    best = max(report.rows, key=lambda r: r.means[metric])
+    higher = ""
+    if best.means[metric] > subject.means[metric] and best is not floor:
+        higher = f" The highest of all is {best.name} with {best.means[metric]:.1%}."
     if floor is None or floor.name == subject.name:
         return f"{said}.{higher}"
-    compared = significance.paired_test(metrics.parse(metric)(subject.run.ranks), metrics.parse(metric)(floor.run.ranks))
+    compared = significance.paired_test(subject.values(metric), floor.values(metric))
     verdict = (
         "no clear difference"
         if compared.interval.lo <= 0 <= compared.interval.hi
@@ -47,7 +47,7 @@ def remarks(report: Report) -> list[str]:
 
 def protocol(report: Report) -> str:
     """How it was measured."""
-    return protocol_of(report.rows[0].run, [r.run.job.training.metric for r in report.rows if not r.floor])
+    return protocol_of(report.rows[0].first, [r.first.job.training.metric for r in report.trained])
 
 
 def protocol_of(run: Run, watched: Collection[str]) -> str:
@@ -62,7 +62,7 @@ def protocol_of(run: Run, watched: Collection[str]) -> str:
 
 def noise(report: Report) -> str:
     """How large a difference has to be before it can mean something."""
-    worst = max(float(metrics.parse("HR@10")(r.run.ranks).std()) for r in report.rows) / np.sqrt(report.users)
+    worst = max(float(r.values("HR@10").mean(axis=0).std()) for r in report.rows) / np.sqrt(report.users)
     return (
         f"{report.users:,} test users: the standard error of HR@10 is up to {worst:.4f}, so two numbers less than about "
         f"{2 * worst:.3f} apart may differ by chance alone. The paired comparison, on the same users, is sharper."
@@ -71,8 +71,8 @@ def noise(report: Report) -> str:
 
 def reading(report: Report) -> str:
     """Which methods read the events' times, and which the moment of the request."""
-    time = [r.name for r in report.rows if r.run.job.method.reads_time]
-    now = [r.name for r in report.rows if r.run.job.method.reads_now]
+    time = [r.name for r in report.rows if r.first.job.method.reads_time]
+    now = [r.name for r in report.rows if r.first.job.method.reads_now]
     return (
         f"Read the times of past events: {', '.join(time) or 'none'}. Read the moment of the request: {', '.join(now) or 'none'}."
     )
@@ -115,3 +115,14 @@ def plain(data: Any) -> str:
     if isinstance(data, float):
         return f"{data:.4g}"
     return f"{data:,}" if isinstance(data, int) and not isinstance(data, bool) else str(data)
+
+
+def probability(p: float) -> str:
+    """A p-value, "0.0359"; tiny ones only as such."""
+    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+
+
+def signed(difference: float) -> str:
+    """A difference, "+0.0120"; nothing at all has no sign."""
+    shown = f"{difference:+.4f}"
+    return "0.0000" if float(shown) == 0 else shown

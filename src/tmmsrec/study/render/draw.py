@@ -155,8 +155,8 @@ def _lines(chart: Lines, palette: Palette) -> Any:
         from matplotlib.ticker import MaxNLocator
 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if chart.at and chart.curves:
-        axes.legend(loc="best")
+    if len(axes.get_legend_handles_labels()[1]) > 1:
+        figure.legend(loc="outside upper left", ncols=2, fontsize=7.5)
     axes.grid(axis="y")
     return figure
 
@@ -177,14 +177,14 @@ def _columns(chart: Columns, palette: Palette) -> Any:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(axis="y")
     if len(chart.series) > 1:
-        axes.legend(loc="best")
+        figure.legend(loc="outside upper left", ncols=2, fontsize=7.5)
     return figure
 
 
 def _dots(chart: Dots, palette: Palette) -> Any:
     rows = [(heading, group) for heading, groups in chart.headings.items() for group in groups]
     most = max([len(g.marks) for _, g in rows], default=1)
-    figure, ((axes,),) = _figure(0.16 * most * len(rows) + 0.17 * len(rows) + 0.28 * len(chart.headings) + 0.6)
+    figure, ((axes,),) = _figure(0.16 * most * len(rows) + 0.17 * len(rows) + 0.28 * len(chart.headings) + 1.0)
     y, before = 0.0, ""
     for heading, group in rows:
         if heading != before:
@@ -199,6 +199,8 @@ def _dots(chart: Dots, palette: Palette) -> Any:
             axes.axhline(y, color=palette["grid"], linewidth=0.8)
             _whisker(axes, mark, y, palette[mark.colour])
             axes.plot(mark.value, y, "o", color=palette[mark.colour], markersize=4.5)
+    named = {_short(m.name): axes.plot([], [], "o-", color=palette[m.colour], markersize=4.5)[0] for _, g in rows for m in g.marks}
+    figure.legend(named.values(), named, loc="outside upper left", ncols=2, fontsize=7.5)
     top = max([m.hi for _, g in rows for m in g.marks] + [1e-6])
     axes.set(ylim=(y + 1, 0.6), xlim=(0, min(1.0, top * 1.03)), xlabel=chart.axis)
     axes.set_yticks([])
