@@ -16,11 +16,13 @@ from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.split import PaperLeak
 from tmmsrec.study import conduct as conducting
 from tmmsrec.study.asked import Asked, kept
 from tmmsrec.study.blocks import Table
 from tmmsrec.study.conduct import conduct
 from tmmsrec.study.gather import gather
+from tmmsrec.study.looks import leak
 from tmmsrec.study.published import printed
 from tmmsrec.study.render.markdown import markdown
 from tmmsrec.study.report import against_floor
@@ -29,6 +31,7 @@ from tmmsrec.study.run import job_of, read_run, run
 from tmmsrec.study.slices import kinds
 from tmmsrec.study.stages import Silent
 from tmmsrec.study.study import Entrant, Study
+from tmmsrec.study.words import signed
 from tmmsrec.training import Training
 from tmmsrec.values import ValueProblem
 
@@ -281,3 +284,19 @@ def test_quick_studies_of_all_tables_run_on_a_small_shop(tmp_path):
         assert all(f"| {row.replace('&', '&amp;')} |" in text_of(done) for row in quick.entrants)
     floors, fusion, ensembles, shared = 5, 4, 5, 1
     assert len(list((tmp_path / "runs").glob("*/run.json"))) == floors + fusion + ensembles - shared
+
+
+def test_the_worth_of_a_look_at_the_test_items_is_the_difference_seed_by_seed(done):
+    _, folder, dataset, _ = done
+    study = replace(STUDY, beside=PaperLeak(), more=leak.sections)
+    results = conduct(study, dataset, folder / "runs", processes=2)
+    assert results.beside.study.split == PaperLeak()
+    honest, leaky = results.runs["sasrec"], results.beside.runs["sasrec"]
+    assert [r.job.seed for r in honest] == [r.job.seed for r in leaky] == [0, 1]
+    ndcg = metrics.parse("NDCG@10")
+    by_hand = np.mean([ndcg(a.ranks).mean() - ndcg(b.ranks).mean() for a, b in zip(leaky, honest, strict=True)])
+    (section,) = leak.sections(results)
+    line = next(row for row in section.blocks[1].rows if row[0] == "sasrec, NDCG@10")
+    assert line[3].text == signed(by_hand)
+    assert "worth" in text_of(results)
+    assert leak.sections(replace(results, beside=None)) == []

@@ -51,6 +51,9 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
     lucky = {n: s for n, s in chosen.items() if read_run(root / study.job(s, 0).key(dataset)).about["parameters"]}
     told = [(n, study.job(s, 0)) for n, s in chosen.items()] + list(study.repeats(lucky))
     asked.all([(_title(n, chosen[n].changes, job.seed), job) for n, job in told], test=True)
+    if study.beside is not None:
+        listener.stage(f"the same once more. {study.beside.said}")
+        conduct(study.under(study.beside), dataset, root, processes=processes, listener=listener)
     return gather(study, dataset, root)
 
 

@@ -25,6 +25,7 @@ class Results:
         tried: name -> best validation value of every setting that is done, in the grid's order.
         needless: how many runs of settings that were not chosen have ranked the test part (in other studies, or by other means).
         missing: name -> how many runs are still to be done, where there are any.
+        beside: the same study with the split that stands beside its own.
     """
 
     study: Study
@@ -35,6 +36,7 @@ class Results:
     tried: Mapping[str, Sequence[float]]
     needless: int = 0
     missing: Mapping[str, int] = field(default_factory=dict)
+    beside: Results | None = None
 
 
 def gather(study: Study, dataset: Dataset, root: Path) -> Results:
@@ -66,7 +68,8 @@ def gather(study: Study, dataset: Dataset, root: Path) -> Results:
         if len(tested) < seeds:
             missing[name] = seeds - len(tested)
     needless = sum(read_run(root / key).tested for key in tuned - kept)
-    return Results(study, dataset, root, chosen, runs, tried, needless, missing)
+    beside = gather(study.under(study.beside), dataset, root) if study.beside is not None else None
+    return Results(study, dataset, root, chosen, runs, tried, needless, missing, beside)
 
 
 def _validation(run: Run) -> float:

@@ -24,7 +24,7 @@ def document(done: Sequence[Results]) -> Document:
     """Studies told, a chapter for each study on each dataset."""
     titles = list(dict.fromkeys(r.study.title for r in done))
     chapters = [chapter_of(r, with_title=len(titles) > 1) for r in done]
-    return Document(titles[0] if len(titles) == 1 else f"{len(titles)} studies", chapters, kind="tmmsrec study")
+    return Document(titles[0] if len(titles) == 1 else f"What {len(titles)} studies found", chapters, kind="tmmsrec study")
 
 
 def chapter_of(results: Results, with_title: bool = False) -> Chapter:
@@ -63,7 +63,7 @@ def _plain(setting: Setting) -> str:
 
 def _notes(results: Results) -> list[str]:
     study = results.study
-    trained = {n: e for n, e in study.entrants.items() if results.runs[n][0].about["parameters"]}
+    trained = {n: e for n, e in study.entrants.items() if n in results.runs and results.runs[n][0].about["parameters"]}
     if not trained:
         return []
     grids = " or ".join(str(n) for n in sorted({len(e.grid) for e in trained.values()}))

@@ -103,6 +103,7 @@ class Study:
         printed: entrant -> where the paper prints its numbers, "Table 3/SASRec".
         subject: the entrant that all others are compared with; the last one when left out.
         sweeps: what is changed step by step, each shown as a curve.
+        beside: the same is asked once more with this split, for ``more`` to compare.
         more: sections of its own, made of the finished study.
     """
 
@@ -114,6 +115,7 @@ class Study:
     printed: Mapping[str, str] = field(default_factory=dict)
     subject: str = ""
     sweeps: tuple[Sweep, ...] = ()
+    beside: Split | None = None
     more: Callable[[Results], Sequence[Section]] | None = None
 
     def __post_init__(self) -> None:
@@ -146,6 +148,10 @@ class Study:
         entrants = {name: entrant.quick() for name, entrant in self.entrants.items()}
         title = f"{self.title} (--quick: width {QUICK_WIDTH}, {QUICK_EPOCHS} epochs, one seed, no tuning: only a look)"
         return dataclasses.replace(self, title=title, entrants=entrants, seeds=1, printed={})
+
+    def under(self, split: Split) -> Study:
+        """The same study with another split, and nothing beside it."""
+        return dataclasses.replace(self, split=split, beside=None, more=None)
 
     def job(self, setting: Setting, seed: int) -> Job:
         """A setting's job with a seed."""

@@ -115,9 +115,9 @@ def versus_table(found: Mapping[str, Versus], first: str, label: str) -> Table:
         [
             name,
             Cell(signed(v.found.difference), 0, f"[{signed(v.found.interval.lo)}, {signed(v.found.interval.hi)}]"),
-            f"{v.improvement:+.1%}" if np.isfinite(v.improvement) else "-",
+            signed(v.improvement, ".1%") if np.isfinite(v.improvement) else "-",
             probability(v.p),
-            f"{v.found.effect:+.2f}",
+            signed(v.found.effect, ".2f"),
             f"{v.found.wins:,} / {v.found.losses:,} / {v.found.users - v.found.wins - v.found.losses:,}",
         ]
         for name, v in found.items()

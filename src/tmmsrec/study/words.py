@@ -122,7 +122,7 @@ def probability(p: float) -> str:
     return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
-def signed(difference: float) -> str:
+def signed(difference: float, form: str = ".4f") -> str:
     """A difference, "+0.0120"; nothing at all has no sign."""
-    shown = f"{difference:+.4f}"
-    return "0.0000" if float(shown) == 0 else shown
+    shown = f"{difference:+{form}}"
+    return shown if any(c in "123456789" for c in shown) else shown[1:]

@@ -1,0 +1,93 @@
+"""The verbs study and report: files, words and refusals; and every study of the paper from one command on the demo shop."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import small
+from tests.unit.test_cli import call
+from tmmsrec import studies
+from tmmsrec.data import store
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small log, and a quick study of it."""
+    folder = tmp_path_factory.mktemp("studies")
+    store.save(small(users=40), folder / "data")
+    done = call("study", "table6-fusion", "--data", folder / "data", "--quick", "--out", folder / "out", "--jobs", 2)
+    assert "TMMSRec-linear" in done.output
+    assert "--quick" in done.output
+    return folder
+
+
+def test_a_study_leaves_a_page_markdown_latex_csv_and_charts(place: Path) -> None:
+    out = place / "out"
+    for suffix in (".html", ".md", ".tex", ".csv"):
+        assert "--quick" in (out / f"table6-fusion{suffix}").read_text()
+    with (out / "table6-fusion.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} >= {"popularity", "TMMSRec-add", "TMMSRec-linear", "TMMSRec-mlp", "TMMSRec"}
+    assert all(row["seed"] == "0" and float(row["NDCG@10"]) >= 0 for row in rows)
+    charts = {file.name for file in (out / "figures").iterdir()}
+    assert {"table6-fusion-hr10.svg", "table6-fusion-hr10.png", "table6-fusion-validation.svg"} <= charts
+
+
+def test_a_report_says_again_what_the_study_said(place: Path, tmp_path: Path) -> None:
+    page = tmp_path / "again.html"
+    call("report", place / "out", "--to", page, "--to", tmp_path / "again.csv", "--to", tmp_path / "again.md")
+    studied = (place / "out" / "table6-fusion.html").read_text()
+    assert page.read_text() == studied
+    assert (tmp_path / "again.csv").read_text() == (place / "out" / "table6-fusion.csv").read_text()
+    assert "TMMSRec-mlp" in call("report", place / "out", "--study", "table6-fusion").output
+
+
+def test_a_report_of_runs_named_one_by_one(place: Path, tmp_path: Path) -> None:
+    runs = sorted((place / "out" / "runs").iterdir())[:3]
+    said = call("report", *runs, "--data", place / "data").output
+    assert "What it cost" in said or "popularity" in said or "repeat" in said
+    assert "--data DIR" in call("report", *runs, code=2).output
+
+
+def test_a_report_of_a_study_under_way_says_what_is_missing(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    call("study", "table6-fusion", place / "data", "--quick", "--out", out, "--method", "TMMSRec-add")
+    kept = out / "studies" / "table6-fusion.json"
+    kept.write_text(kept.read_text().replace('"methods":["TMMSRec-add"]', '"methods":[]'))
+    said = call("report", out).output
+    assert re.search(r"TMMSRec-mlp lacks 2 runs", said)
+    assert "TMMSRec-add" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["study", "table6-fusion"], "needs a Dataset folder"),
+        (["study", "table6-fusoin", "data"], "did you mean 'table6-fusion'"),
+        (["report", "{place}/out", "--study", "table6"], "holds no study 'table6'"),
+        (["report", "{place}/data"], "holds no study"),
+        (["report", "{place}/out", "--to", "x.docx"], ".docx"),
+    ],
+)
+def test_refusals(place: Path, arguments: list[str], says: str) -> None:
+    assert says in " ".join(call(*[a.format(place=place) for a in arguments], code=2).output.split())
+
+
+@pytest.mark.slow
+def test_every_study_from_one_command_on_the_demo_shop(tmp_path: Path) -> None:
+    """All tables and figures in --quick, with a page each; what two of them share is done once."""
+    width = ["--set", "width=12", "--training", "epochs=1"]
+    call("demo", "--out", tmp_path / "demo", "--users", 120, "--items", 80, *width)
+    out = tmp_path / "out"
+    call("study", "all", tmp_path / "demo" / "data", "--quick", "--out", out, "--jobs", 2)
+    for name in studies.names():
+        page = (out / f"{name}.html").read_text()
+        assert "<h2>" in page
+        assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL).lower().split()
+    whole = tmp_path / "all.html"
+    call("report", out, "--to", whole)
+    assert whole.read_text().count('class="chapter"') == len(studies.names())
