@@ -65,35 +65,46 @@ def evaluate(
     metric: Annotated[str, typer.Option(help="Shown in the slices: HR@10, NDCG@20, ...")] = "HR@10",
 ) -> None:
     """Metrics with 95 % intervals, and slices by target, repetition, history and gap."""
-    from tmmsrec.data import store
-    from tmmsrec.data.problems import DataProblem
-    from tmmsrec.recommender import Recommender
     from tmmsrec.study.render import terminal
-    from tmmsrec.study.run import Job, read_run
     from tmmsrec.study.slices import groups, slice_lines
     from tmmsrec.study.telling import slices_table
 
-    if (what / "bundle.json").exists():
-        held = Recommender.load(what)
-        data = store.load(dataset) if dataset is not None else held.dataset
-        if list(data.catalog.ids) != list(held.dataset.catalog.ids):
-            raise DataProblem(f"{dataset} has other items than the bundle {what}: its model cannot rank them")
-        screen.say("Ranks each user's last event; that it was never learned from is true only of the data the bundle was made of.")
-        table, items = _ranked(Job(held.method), held.model, data, exclude_seen)
-    else:
-        run = read_run(what)
-        table, items = run.table, int(run.about["items_ranked"])
-        if dataset is not None or exclude_seen != run.job.exclude_seen:
-            if dataset is None:
-                seen = "left out" if run.job.exclude_seen else "kept"
-                raise DataProblem(f"{what} was ranked with seen items {seen}; to rank again, name its Dataset folder too")
-            data = store.load(dataset)
-            if data.fingerprint != run.about["dataset"]["fingerprint"]:
-                raise DataProblem(f"{dataset} is not the data that {what} was trained on (another fingerprint)")
-            table, items = _ranked(run.job, run.model(data), data, exclude_seen)
+    of = _of_bundle if (what / "bundle.json").exists() else _of_run
+    table, items, data = of(what, dataset, exclude_seen)
     _results(table["rank"].to_numpy(), items, exclude_seen)
     lines = slice_lines({metric: [table]}, groups(table, data), metric)
     screen.console().print(terminal.table(slices_table(lines, intervals=True)))
+
+
+def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[Any, int, Dataset]:
+    from tmmsrec.data import store
+    from tmmsrec.data.problems import DataProblem
+    from tmmsrec.recommender import Recommender
+    from tmmsrec.study.run import Job
+
+    held = Recommender.load(what)
+    data = store.load(dataset) if dataset is not None else held.dataset
+    if list(data.catalog.ids) != list(held.dataset.catalog.ids):
+        raise DataProblem(f"{dataset} has other items than the bundle {what}: its model cannot rank them")
+    screen.say("Ranks each user's last event; that it was never learned from is true only of the data the bundle was made of.")
+    return *_ranked(Job(held.method), held.model, data, exclude_seen), data
+
+
+def _of_run(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[Any, int, Dataset | None]:
+    from tmmsrec.data import store
+    from tmmsrec.data.problems import DataProblem
+    from tmmsrec.study.run import read_run
+
+    run = read_run(what)
+    if dataset is None and exclude_seen == run.job.exclude_seen:
+        return run.table, int(run.about["items_ranked"]), None
+    if dataset is None:
+        seen = "left out" if run.job.exclude_seen else "kept"
+        raise DataProblem(f"{what} was ranked with seen items {seen}; to rank again, name its Dataset folder too")
+    data = store.load(dataset)
+    if data.fingerprint != run.about["dataset"]["fingerprint"]:
+        raise DataProblem(f"{dataset} is not the data that {what} was trained on (another fingerprint)")
+    return *_ranked(run.job, run.model(data), data, exclude_seen), data
 
 
 def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool) -> tuple[Any, int]:
