@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.conftest import small
 from tests.unit.test_cli import call
 from tmmsrec import studies
+from tmmsrec.cli import screen
 from tmmsrec.data import store
+from tmmsrec.study.blocks import Table
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,22 @@ def test_a_report_of_a_study_under_way_says_what_is_missing(place: Path, tmp_pat
     said = call("report", out).output
     assert re.search(r"TMMSRec-mlp lacks 2 runs", said)
     assert "TMMSRec-add" in said
+
+
+def test_on_a_terminal_a_table_shows_how_the_study_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(screen, "console", lambda *, stderr=False: Console(file=shown, force_terminal=stderr, width=80))
+    with screen.Screen() as listener:
+        listener.standing(Table(["method", "seeds"], [["sasrec", "2"]]))
+        listener.stage("2 of 3: sasrec, seed 1")
+        listener.standing(Table(["method", "seeds"], [["sasrec", "3"]]))
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
+    assert re.search(r"sasrec +│ +2.*2 of 3: sasrec, seed 1.*sasrec +│ +3", plain, re.DOTALL)
+    elsewhere = io.StringIO()
+    monkeypatch.setattr(screen, "console", lambda *, stderr=False: Console(file=elsewhere, width=80))
+    with screen.Screen() as listener:
+        listener.standing(Table(["method", "seeds"], [["sasrec", "2"]]))
+    assert elsewhere.getvalue() == ""
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def test_the_papers_numbers_stand_beside_ours_on_its_data_only(done):
 def test_a_job_that_fails_says_why(done, tmp_path):
     _, _, dataset, _ = done
     wrong = Study("Wrong", {"sasrec": Entrant(replace(LITTLE, backbone=replace(LITTLE.backbone, heads=5)))})
-    with pytest.raises(RuntimeError, match=r"sasrec seed 0: .*5 heads do not divide the width 12"):
+    with pytest.raises(RuntimeError, match=r"sasrec, seed 0: .*5 heads do not divide the width 12"):
         conduct(wrong, dataset, tmp_path)
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import small
-from tmmsrec import zoo
+from tmmsrec import values, zoo
 from tmmsrec.data import store
 from tmmsrec.study import run as running
+from tmmsrec.study import workers
 from tmmsrec.study.claim import Busy, claim
 from tmmsrec.study.conduct import conduct
 from tmmsrec.study.render.markdown import markdown
@@ -46,12 +48,12 @@ import sys
 from pathlib import Path
 from tests.unit.test_study_processes import STUDY
 from tmmsrec.data import store
-from tmmsrec.study import conduct
+from tmmsrec.study import conduct, workers
 from tmmsrec.study.render.markdown import markdown
 from tmmsrec.study.results import document
 
 folder = Path(sys.argv[1])
-conduct._WORKER = (sys.executable, str(folder / "worker.py"))
+workers.COMMAND = (sys.executable, str(folder / "worker.py"))
 done = conduct.conduct(STUDY, store.load(folder / "data"), folder / "runs", processes=2)
 (folder / sys.argv[2]).write_text(markdown(document([done])))
 """
@@ -190,6 +192,36 @@ def test_who_waited_for_another_process_reads_what_it_did(dataset, tmp_path, mon
     again = running.run(job, dataset, tmp_path / "runs", wait=True)
     assert waited == [True]
     np.testing.assert_array_equal(again.ranks, first.ranks)
+
+
+def test_a_worker_does_many_jobs_each_in_a_child_whose_end_is_told(place):
+    """A job that is killed, one that fails and one that another process is at are told apart, and the worker goes on."""
+    job = {"test": True, "dataset": str(place / "data"), "root": str(place / "runs")}
+    done = {**job, "job": values.to_json(Job(zoo.POPULARITY))}
+    wrong = {**job, "job": values.to_json(Job(replace(LITTLE, backbone=replace(LITTLE.backbone, heads=5))))}
+    with workers.workers(1) as hands:
+        assert hands.ask(done) == {}
+        assert "5 heads do not divide the width 12" in hands.ask(wrong)["problem"]
+        folder = place / "runs" / Job(zoo.MARKOV).key(store.load(place / "data"))
+        folder.mkdir()
+        with claim(folder):
+            assert hands.ask({**job, "job": values.to_json(Job(zoo.MARKOV))}) == {"busy": True}
+        assert hands.ask({**job, "job": values.to_json(Job(zoo.MARKOV))}) == {}
+        long = {**job, "job": values.to_json(Job(LITTLE, Training(epochs=100_000, patience=100_000)))}
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(hands.ask, long)
+            (worker,) = [w._process.pid for w in hands._all]
+            while not (children := Path(f"/proc/{worker}/task/{worker}/children").read_text().split()):
+                time.sleep(0.02)
+            os.kill(int(children[0]), signal.SIGKILL)
+            assert "SIGKILL" in asked.result(timeout=60)["problem"]
+        assert hands.ask({**job, "job": values.to_json(Job(zoo.REPEAT))}) == {}
+
+
+def test_a_worker_that_cannot_start_says_why(monkeypatch):
+    monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-c", "raise SystemExit('no such thing')"))
+    with workers.workers(1) as hands, pytest.raises(RuntimeError, match="no such thing"):
+        hands.ask({})
 
 
 def test_the_memory_of_a_job_is_its_own_not_its_parents():

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -20,10 +16,8 @@ from tmmsrec.study.gather import Results, gather
 from tmmsrec.study.run import Job, Run, is_done, read_run
 from tmmsrec.study.stages import Listener, Silent
 from tmmsrec.study.standing import standing
-from tmmsrec.study.study import Study
-from tmmsrec.study.worker import BUSY
-
-_WORKER = (sys.executable, "-m", "tmmsrec.study.worker")
+from tmmsrec.study.study import Setting, Study
+from tmmsrec.study.workers import Workers, workers
 
 
 def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, listener: Listener | None = None) -> Results:
@@ -44,21 +38,27 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
         raise DataProblem("a study needs a Dataset folder, since its jobs run in processes of their own: save the data first")
     listener = listener or Silent()
     study = study.fitting(dataset)
-    asked = _Asked(study, dataset, root, processes, listener)
-    asked.all([(_title(n, s.changes, 0), job) for n, s, job in study.tuning()], test=False)
+    with workers(processes) as hands:
+        _conduct(_Asked(study, dataset, root, processes, listener, hands))
+        if study.beside is not None:
+            listener.stage(f"the same once more. {study.beside.said}")
+            _conduct(_Asked(study.under(study.beside), dataset, root, processes, listener, hands))
+    return gather(study, dataset, root)
+
+
+def _conduct(asked: _Asked) -> None:
+    """Settings first, by validation alone; then the test of what was chosen, and the other seeds."""
+    study, dataset, root = asked.study, asked.dataset, asked.root
+    asked.all([(_title(n, s, 0), job) for n, s, job in study.tuning()], test=False)
     chosen = gather(study, dataset, root).chosen
     # What needs no training has no luck: one run is all there is.
     lucky = {n: s for n, s in chosen.items() if read_run(root / study.job(s, 0).key(dataset)).about["parameters"]}
     told = [(n, study.job(s, 0)) for n, s in chosen.items()] + list(study.repeats(lucky))
-    asked.all([(_title(n, chosen[n].changes, job.seed), job) for n, job in told], test=True)
-    if study.beside is not None:
-        listener.stage(f"the same once more. {study.beside.said}")
-        conduct(study.under(study.beside), dataset, root, processes=processes, listener=listener)
-    return gather(study, dataset, root)
+    asked.all([(_title(n, chosen[n], job.seed), job) for n, job in told], test=True)
 
 
-def _title(name: str, changes: Sequence[str], seed: int) -> str:
-    return " ".join([name, *changes, f"seed {seed}"])
+def _title(name: str, setting: Setting, seed: int) -> str:
+    return ", ".join(filter(None, [name, setting.said, f"seed {seed}"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,7 @@ class _Asked:
     root: Path
     processes: int
     listener: Listener
+    workers: Workers
 
     def all(self, jobs: Sequence[tuple[str, Job]], *, test: bool) -> None:
         """Do the jobs that are not done; one that another process is at waits until that one has done it or has gone."""
@@ -107,15 +108,12 @@ def _line(run: Run, test: bool) -> str:
 
 
 def _do(job: Job, asked: _Asked, test: bool) -> Run | None:
-    """A job in a process of its own; None, after a moment, where another process is at it."""
+    """A job, done by a worker; None, after a moment, where another process is at it."""
     words = {"job": values.to_json(job), "dataset": str(asked.dataset.folder), "root": str(asked.root), "test": test}
-    threads = max(1, (os.cpu_count() or 1) // asked.processes)
-    # Threads that spin while they wait would steal the other jobs' cores.
-    settings = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(_WORKER, input=json.dumps(words), capture_output=True, text=True, env=settings, check=False)
-    if done.returncode == BUSY:
+    answer = asked.workers.ask(words)
+    if answer.get("busy"):
         time.sleep(1.0)
         return None
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode}")
+    if "problem" in answer:
+        raise RuntimeError(answer["problem"])
     return read_run(asked.root / job.key(asked.dataset))

@@ -45,7 +45,7 @@ def report(results: Results) -> Report:
     if isinstance(study.split, LeaveOneOut | PaperLeak) and not study.exclude_seen:
         paper = published.dataset_of(results.dataset)
         printed = {n: published.printed(paper, where) for n, where in study.printed.items() if paper and n in runs}
-    chosen = {name: _plain(setting) for name, setting in results.chosen.items()}
+    chosen = {name: setting.said for name, setting in results.chosen.items()}
     return Report(
         results.dataset,
         runs,
@@ -55,10 +55,6 @@ def report(results: Results) -> Report:
         printed={n: found for n, found in printed.items() if found},
         sweeps=study.sweeps,
     )
-
-
-def _plain(setting: Setting) -> str:
-    return ", ".join(c.removeprefix("training.").removeprefix("optimiser.") for c in setting.changes)
 
 
 def _notes(results: Results) -> list[str]:

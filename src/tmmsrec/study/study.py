@@ -38,6 +38,11 @@ class Setting:
     training: Training
     changes: tuple[str, ...] = ()
 
+    @property
+    def said(self) -> str:
+        """The changes for people: "lr=0.001, decay=1.0"."""
+        return ", ".join(c.removeprefix("training.").removeprefix("optimiser.") for c in self.changes)
+
     def job(self, seed: int, split: Split, exclude_seen: bool = False) -> Job:
         """The job with a seed."""
         return Job(self.method, self.training, split, seed, exclude_seen)

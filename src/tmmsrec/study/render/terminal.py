@@ -12,6 +12,7 @@ from rich.text import Text as Words
 
 from tmmsrec.study.blocks import Block, Cell, Document, Facts, Points, Table, Text
 
+NAME = 40  # a name of this length stands in one line; a longer one would leave no room for the numbers
 _STYLES = {1: "bold", 2: "underline"}
 
 
@@ -46,8 +47,9 @@ def blocks(given: Sequence[Block]) -> Iterator[RenderableType]:
 def table(given: Table) -> Drawn:
     """One table: best bold, second underlined, rules where they are asked for."""
     drawn = Drawn(header_style="bold", box=box.HORIZONTALS if len(given.heads) > 5 else box.HEAVY_HEAD, padding=(0, 1))
+    longest = max([len(c if isinstance(c, str) else c.text) for row in given.rows for c in row[:1]], default=0)
     for at, head in enumerate(given.heads):
-        drawn.add_column(escape(head), justify="right" if at else "left", no_wrap=at == 0, overflow="fold")
+        drawn.add_column(escape(head), justify="right" if at else "left", no_wrap=at == 0 and longest <= NAME, overflow="fold")
     for at, row in enumerate(given.rows):
         drawn.add_row(*[_shown(c) for c in row], end_section=at + 1 in given.rules)
     return drawn
