@@ -145,17 +145,23 @@ def test_the_table_has_means_over_seeds_the_floors_and_corrected_tests(done):
     assert "50 users" in text
 
 
-def test_the_three_kinds_of_target_add_up_to_the_whole(done):
+def test_the_four_kinds_of_target_add_up_to_the_whole(done):
     results = done[0]
     one = results.runs["sasrec"][0]
     names, which = kinds(one.table)
     again, cold = one.table["repeat"].to_pylist(), one.table["cold"].to_pylist()
-    by_hand = ["met before" if a else "in no training part" if c else "new to the user" for a, c in zip(again, cold, strict=True)]
+    said = {
+        (True, False): "had before",
+        (True, True): "had before, in no training part",
+        (False, False): "new to the user",
+        (False, True): "new, in no training part",
+    }
+    by_hand = [said[pair] for pair in zip(again, cold, strict=True)]
     assert [names[k] for k in which] == by_hand
     text = text_of(results)
     users = which == 0
     hits = np.mean([(run.ranks[users] < 10).mean() for run in results.runs["sasrec"]])
-    assert f"met before ({users.sum()} users)" in text
+    assert f"had before ({users.sum()} users)" in text
     assert any(line.startswith(f"| sasrec | {hits:.3f} [") for line in text.splitlines())
 
 

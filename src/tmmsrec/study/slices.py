@@ -66,9 +66,12 @@ def groups(table: pa.Table, dataset: Dataset | None = None) -> dict[str, Groupin
 
 
 def kinds(table: pa.Table) -> Grouping:
-    """The three kinds of target: bought again, new to the user but known from training, in nobody's training part."""
-    again, cold = _flags(table, "repeat"), _flags(table, "cold")
-    return ["met before", "new to the user", "in no training part"], np.where(again == 1, 0, 1 + cold)
+    """The four kinds of target: whether the user has had it, and whether it is in anybody's training part.
+
+    What a user has had only since the training part ends can be hit by copying, and by nothing that was learned of the item.
+    """
+    names = ["had before", "had before, in no training part", "new to the user", "new, in no training part"]
+    return names, 2 * (1 - _flags(table, "repeat")) + _flags(table, "cold")
 
 
 def _flags(table: pa.Table, column: str) -> NDArray[np.int64]:
