@@ -20,6 +20,7 @@ STUDY = Study(
     | {f"{n} blocks": entrant("tmmsrec", backbone=Attention(blocks=n)) for n in BLOCKS}
     | {f"drop rate {p}": entrant("tmmsrec", time=TIE(dropout=p)) for p in RATES}
     | {f"width {d}": entrant("tmmsrec", width=d) for d in WIDTHS},
+    subject="2 blocks",  # the paper's own, and 126 wide as all studies are
     sweeps=(
         Sweep("blocks", {f"{n} blocks": n for n in BLOCKS}),
         Sweep("drop rate inside TIE", {f"drop rate {p}": p for p in RATES}),

@@ -33,7 +33,7 @@ class Table:
         rows: each as long as ``heads``; plain text is a cell.
         rules: rows before which a rule is drawn.
         note: below it.
-        label: a short name, for files and references.
+        label: a short name to find it by among the blocks of a section; nothing shows it.
     """
 
     heads: Sequence[str]

@@ -6,7 +6,7 @@ import math
 
 from tmmsrec.study.blocks import Table
 from tmmsrec.study.gather import Results
-from tmmsrec.study.report import METRICS, row
+from tmmsrec.study.report import METRICS
 
 
 def standing(results: Results) -> Table:
@@ -15,7 +15,7 @@ def standing(results: Results) -> Table:
     for name, entrant in results.study.entrants.items():
         tried, runs = results.tried.get(name, ()), results.runs.get(name, ())
         known = [v for v in tried if not math.isnan(v)]
-        means = row(name, runs).means if runs else {}
+        means = {m: sum(run.about["result"][m] for run in runs) / len(runs) for m in METRICS} if runs else {}
         lines.append(
             [
                 name,

@@ -135,7 +135,7 @@ def sweep(report: Report, asked: Sweep, at: int) -> Block:
         band = tuple((r.intervals[m].lo, r.intervals[m].hi) for _, r in steps)
         floor = report.best_floor
         level, said = (floor.means[m], f"best floor: {floor.name}") if floor is not None else (None, "")
-        chart = Lines((Curve("TMMSRec", points, "s1", band=band),), asked.axis, m, level, said, tuple(x for x, _ in steps))
+        chart = Lines((Curve(asked.axis, points, "s1", band=band),), asked.axis, m, level, said, tuple(x for x, _ in steps))
         drawn.append(Figure(chart, f"sweep-{at + 1}-{m.replace('@', '').lower()}"))
     return Beside(drawn)
 

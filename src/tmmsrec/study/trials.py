@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tmmsrec import values
 from tmmsrec.data.split import PaperLeak
+from tmmsrec.study.render.markdown import grid
 from tmmsrec.study.tuning import MARK, Trial, Tuned
 
 COLUMNS = ("method", "data", "trial", "state", "validation", "epochs", "seconds", "changes", "same_as", "run", "job")
@@ -70,9 +71,9 @@ def page(tuned: Tuned, then: str) -> str:
     lines = [
         f"# {asked.name} tuned on {tuned.dataset.name}\n",
         f"{budgets([tuned])[0]}\n\n{cost(tuned)}\n",
-        *_table(("trial", f"validation {asked.training.metric}", "changes", "epochs", "seconds", "ended"), map(_cells, trials)),
+        grid(("trial", f"validation {asked.training.metric}", "changes", "epochs", "seconds", "ended"), map(_cells, trials)),
         f"\nThis trains what is not trained yet, and tests the best:\n\n    {then}\n\nSearched:\n",
-        *_table(("field", "as it is", "values"), searched),
+        grid(("field", "as it is", "values"), searched),
     ]
     return "\n".join(lines) + "\n"
 
@@ -81,7 +82,7 @@ def together(all_: Sequence[Tuned]) -> str:
     """Several methods side by side in Markdown."""
     title = [f"# Tuned on {all_[0].dataset.name}\n", *(f"{budget}\n" for budget in budgets(all_))]
     rows = [(*summary(tuned), tuned.best.said) for tuned in all_]
-    return "\n".join([*title, *_table((*SUMMARY, "changes"), rows)]) + "\n"
+    return "\n".join([*title, grid((*SUMMARY, "changes"), rows)]) + "\n"
 
 
 def summary(tuned: Tuned) -> tuple[str, ...]:
@@ -117,8 +118,3 @@ def every_trial(tuned: Tuned) -> str:
 def _cells(trial: Trial) -> tuple[str, ...]:
     ended = trial.state if trial.same_as is None else f"{trial.state}, the same as {trial.same_as}"
     return str(trial.number), number(trial.value), trial.said, str(trial.epochs), f"{trial.seconds:,.1f}", ended
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from tmmsrec.study.blocks import Beside, Block, Cell, Chapter, Code, Document, Facts, Figure, Fold, Points, Section, Table, Text
@@ -85,7 +85,7 @@ def _cell(text: str) -> str:
     return _text(text).replace("|", "\\|")
 
 
-def grid(heads: list[str], body: list[list[str]]) -> str:
+def grid(heads: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """A Markdown table of texts that are Markdown already."""
     lines = [heads, ["---"] * len(heads), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
