@@ -114,7 +114,7 @@ _TRAININGS = {
     "freedom": replace(_EVENTS, batch=2048),
     "mgat": replace(_EVENTS, batch=2048, optimiser=Adam(weight_decay=1e-4)),
     # Scoring every pair of user and item is most of its time.
-    "maml": replace(_EVENTS, batch=2048, epochs=30, every=10),
+    "maml": replace(_EVENTS, batch=2048, epochs=24, every=12),
     # A masked item in a few teaches less in a step than a target at every step.
     "bert4rec": Training(optimiser=Adam(decay=0.98, clip=5.0)),
 }
