@@ -36,7 +36,10 @@ def same(told, expected) -> None:
 def test_answers_are_the_librarys(client, library):
     same(ask(client, user="u3", k=24)["items"], library.recommend("u3", k=24))
     same(ask(client, history=EVENTS, k=5)["items"], library.recommend(history=HISTORY, k=5))
-    same(ask(client, history=EVENTS[::-1], k=5, exclude_seen=True)["items"], library.recommend(history=HISTORY, k=5, exclude_seen=True))
+    same(
+        ask(client, history=EVENTS[::-1], k=5, exclude_seen=True)["items"],
+        library.recommend(history=HISTORY, k=5, exclude_seen=True),
+    )
     at = "2017-07-20T00:00:00Z"
     same(ask(client, user="u3", at=at)["items"], library.recommend("u3", at=at))
     same(ask(client, user="u3", allow=["B001", "B002"])["items"], library.recommend("u3", allow=["B001", "B002"]))
@@ -68,7 +71,12 @@ def test_an_unknown_user_is_no_error(client, library):
 
 
 def test_many_questions_at_once(client):
-    asked = [{"user": "u3", "k": 2}, {"history": EVENTS, "k": 7}, {"user": "nobody", "k": 1}, {"user": "u3", "k": 2, "reasons": False}]
+    asked = [
+        {"user": "u3", "k": 2},
+        {"history": EVENTS, "k": 7},
+        {"user": "nobody", "k": 1},
+        {"user": "u3", "k": 2, "reasons": False},
+    ]
     told = client.post("/v1/recommend/batch", json={"requests": asked}).json()["answers"]
     assert [len(one["items"]) for one in told] == [2, 7, 1, 2]
     for one, question in zip(told, asked, strict=True):
@@ -86,7 +94,9 @@ def test_similar_and_score(client, library):
     same(told, library.explain("u3", items=["B004", "B001"]))
     told = client.post("/v1/score", json={"history": EVENTS, "items": ["B007"]}).json()["items"]
     same(told, library.explain(history=HISTORY, items=["B007"]))
-    assert client.post("/v1/score", json={"user": "nobody", "items": ["B007"]}).json()["items"][0]["shares"].keys() == {"popularity"}
+    assert client.post("/v1/score", json={"user": "nobody", "items": ["B007"]}).json()["items"][0]["shares"].keys() == {
+        "popularity"
+    }
 
 
 def test_two_bundles_side_by_side(opened, bundle):

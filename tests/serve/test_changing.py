@@ -84,17 +84,29 @@ def test_one_bad_item_and_none_is_taken(client, item, where, said):
 
 def test_events_are_known_to_the_next_answer_and_after_a_restart(client, opened):
     assert post(client, "/v1/recommend", user="me")["known_user"] is False
-    told = post(client, "/v1/events", events=[{"user": "me", "item": "B001", "at": LATER}, {"user": "me", "item": "B003", "at": LATER}])
+    told = post(
+        client, "/v1/events", events=[{"user": "me", "item": "B001", "at": LATER}, {"user": "me", "item": "B003", "at": LATER}]
+    )
     assert told == {"accepted": 2, "known": 0, "new_users": 1}
-    assert post(client, "/v1/events", events=[{"user": "me", "item": "B001", "at": LATER}]) == {"accepted": 0, "known": 1, "new_users": 0}
+    assert post(client, "/v1/events", events=[{"user": "me", "item": "B001", "at": LATER}]) == {
+        "accepted": 0,
+        "known": 1,
+        "new_users": 0,
+    }
     answer = post(client, "/v1/recommend", user="me")
     assert (answer["basis"], answer["read"], answer["known_user"]) == ("model", 2, True)
     client.__exit__(None, None, None)
     again = opened()
     assert post(again, "/v1/recommend", user="me")["items"] == answer["items"]
     told = again.get("/v1/users/me").json()
-    assert [(one["item"], one["at"]) for one in told["history"]] == [("B001", "2018-08-18T02:40:00Z"), ("B003", "2018-08-18T02:40:00Z")]
-    assert again.get("/v1/users?query=ME").json() == {"total": 1, "users": [{"user": "me", "events": 2, "last": "2018-08-18T02:40:00Z"}]}
+    assert [(one["item"], one["at"]) for one in told["history"]] == [
+        ("B001", "2018-08-18T02:40:00Z"),
+        ("B003", "2018-08-18T02:40:00Z"),
+    ]
+    assert again.get("/v1/users?query=ME").json() == {
+        "total": 1,
+        "users": [{"user": "me", "events": 2, "last": "2018-08-18T02:40:00Z"}],
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from tests.serve.conftest import problem
 from tmmsrec.cli.serve import loopback
+from tmmsrec.serve.limits import BodyLimit
 
 JSON = {"Content-Type": "application/json"}
 
@@ -31,18 +33,34 @@ def test_without_the_token_only_the_page_and_the_probes_answer(opened):
     assert schema["paths"]["/healthz"]["get"]["security"] == []
 
 
-@pytest.mark.parametrize("chunked", [True, False])
-def test_a_body_that_is_too_large_is_refused(opened, chunked):
+def test_a_body_that_is_too_large_is_refused(opened):
     client = opened(body=2000)
-    body = json.dumps({"user": "u1", "allow": ["B001"] * 400}).encode()
-    content = iter([body[:1000], body[1000:2000], body[2000:]]) if chunked else body
-    where, said = problem(client.post("/v1/recommend", content=content, headers=JSON), 413)
+    body = json.dumps({"user": "u1", "allow": ["B001"] * 400})
+    where, said = problem(client.post("/v1/recommend", content=body, headers=JSON), 413)
     assert (where, said) == ("body", "the body has more than 2,000 bytes; send less at once")
-    within = json.dumps({"user": "u1", "allow": ["B001"] * 200}).encode()
-    content = iter([within[:1000], within[1000:]]) if chunked else within
-    assert client.post("/v1/recommend", content=content, headers=JSON).status_code == 200
-    endless = (b" " * 1000 for _ in range(10**9))
-    assert client.post("/v1/recommend", content=endless, headers=JSON).status_code == 413
+    within = json.dumps({"user": "u1", "allow": ["B001"] * 200})
+    assert client.post("/v1/recommend", content=within, headers=JSON).status_code == 200
+
+
+@pytest.mark.parametrize(("chunks", "status", "read"), [(3, 200, 3), (4, 413, 4), (24, 413, 24), (10**6, 413, 25)])
+def test_a_body_that_comes_in_pieces_is_counted_and_an_endless_one_left(chunks, status, read):
+    """No size is announced; what is too large is read a while and thrown away, so that the client hears the answer."""
+    taken, sent = 0, []
+
+    async def receive():
+        nonlocal taken
+        taken += 1
+        return {"type": "http.request", "body": b" " * 1000, "more_body": taken < chunks}
+
+    async def send(message):
+        sent.append(message)
+
+    async def app(_, receive, send):
+        assert len((await receive())["body"]) == 3000
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    asyncio.run(BodyLimit(app, 3000)({"type": "http", "method": "POST", "headers": []}, receive, send))
+    assert (sent[0]["status"], taken) == (status, read)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,9 @@ def test_the_page_is_served_under_a_strict_policy(client, tmp_path, monkeypatch,
     monkeypatch.setattr(page, "FOLDER", folder)
     answer = client.get("/" if name == "index.html" else f"/page/{name}")
     assert (answer.status_code, answer.text) == (200, "hello")
-    assert answer.headers["content-type"].startswith({"html": "text/html", "js": "text/javascript", "css": "text/css"}[name.split(".")[1]])
+    assert answer.headers["content-type"].startswith(
+        {"html": "text/html", "js": "text/javascript", "css": "text/css"}[name.split(".")[1]]
+    )
     assert answer.headers["content-security-policy"] == "default-src 'self'; img-src 'self' data: blob:"
     assert answer.headers["cache-control"] == "no-cache"
     assert client.get(str(answer.request.url), headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
