@@ -2,6 +2,7 @@
 
 const KEPT = "tmmsrec-token";
 let token = sessionStorage.getItem(KEPT) ?? "";
+const fetched = new Map(); // pictures, by address
 
 /** A question that was not answered: ``status`` (0 where nobody answered), ``where`` in what was sent, and plain words. */
 export class Trouble extends Error {
@@ -15,6 +16,8 @@ export class Trouble extends Error {
 /** Keep a token for this tab and send it from now on; an empty one forgets it. */
 export function useToken(text) {
   token = text.trim();
+  for (const picture of fetched.values()) picture.then(URL.revokeObjectURL, () => null);
+  fetched.clear();
   if (token) sessionStorage.setItem(KEPT, token);
   else sessionStorage.removeItem(KEPT);
 }
@@ -34,7 +37,11 @@ async function ask(path, options = {}) {
   if (options.signal?.aborted) throw new DOMException("dropped", "AbortError");
   if (answer.ok && body !== null) return body;
   const said = body?.error;
-  throw new Trouble(answer.status, said?.where ?? null, said?.message ?? `The service answered with ${answer.status} and no reason.`);
+  throw new Trouble(
+    answer.status,
+    said?.where ?? null,
+    said?.message ?? `The service answered with ${answer.status} and no reason.`,
+  );
 }
 
 const get = (path, query, signal) => ask(query ? `${path}?${new URLSearchParams(query)}` : path, { signal });
@@ -62,7 +69,6 @@ export class Newest {
 }
 
 /** The address of a picture that an <img> can show. With a token it must be fetched, since an <img> sends none. */
-const fetched = new Map();
 export function pictureAt(address, size) {
   const sized = `${address}?size=${size}`;
   if (!token) return sized;

@@ -7,7 +7,7 @@ import { dayOf, fromField, seconds } from "./dates.js";
 import { say } from "./dom.js";
 import { met, nameOf, recall, remember } from "./items.js";
 import { People, Shelf, tabs } from "./pick.js";
-import { EMPTY, fromHash, newKey, sorted, toHash } from "./state.js";
+import { Address, EMPTY, fromHash, newKey, sorted } from "./state.js";
 import { Timeline } from "./timeline.js";
 import { Token } from "./token.js";
 import { drawTools, historyTools } from "./tools.js";
@@ -23,9 +23,14 @@ let gesture = null;
 let whole = 0; // events of the person, of which the newest are shown
 let own = []; // the person's own events, before any change by hand
 const loading = new api.Newest();
+const address = new Address();
 
 const now = () => state.at ?? Math.max(seconds(about.bundles[0].last ?? 0) || 0, state.events.at(-1)?.at ?? 0);
-const shown = () => about.bundles.map((one) => one.name).filter((name) => !state.shown || state.shown.includes(name));
+const shown = () => {
+  const all = about.bundles.map((one) => one.name);
+  const asked = all.filter((name) => state.shown?.includes(name));
+  return asked.length ? asked : all;
+};
 
 const token = new Token(part("token"), start);
 const board = new Board(
@@ -44,7 +49,7 @@ const shelf = new Shelf(part("shelf"), { add, refused, fields: () => about?.fiel
 const PERSON = { events: [], edited: false, at: null };
 
 tabs(document.querySelector("[role=tablist]"));
-addEventListener("popstate", () => about && load(fromHash(location.hash), "replaceState"));
+addEventListener("popstate", () => about && load(fromHash(location.hash), "replace"));
 part("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address holds the state, not a place on the page
   part("next").focus();
@@ -64,7 +69,7 @@ async function start() {
   say(part("about"), lead(about));
   people.search();
   shelf.search();
-  await load(fromHash(location.hash), "replaceState");
+  await load(fromHash(location.hash), "replace");
 }
 
 function refused() {
@@ -81,7 +86,7 @@ function broken(problem) {
 }
 
 /** Another history: fetch what is not known of it, write it into the address (a step back, or in place), show it. */
-async function load(wanted, write = "pushState") {
+async function load(wanted, write = "push") {
   const signal = loading.begin();
   const filled = await fill(wanted, signal).catch((problem) => problem);
   if (signal.aborted) return;
@@ -90,9 +95,10 @@ async function load(wanted, write = "pushState") {
   state = trouble ? { ...wanted, events: wanted.edited ? wanted.events : [] } : filled;
   gesture = null;
   chosen = state.events.at(-1)?.key ?? null;
-  history[write](null, "", toHash(state));
+  address[write](state);
   board.use(about, shown());
   board.mark(true);
+  board.close();
   draw(false);
   if (trouble) say(part("past-said"), trouble.message);
   part("past-said").classList.toggle("wrong", trouble !== null);
@@ -111,30 +117,47 @@ async function fill(wanted, signal) {
   const events = wanted.edited ? wanted.events : own;
   const unknown = [...new Set(events.map((event) => event.item))].filter((item) => !met(item));
   // An item that is gone is still shown, by its id; that it is unknown the answer will say.
-  await Promise.all(unknown.map((item) => api.item(item, signal).then((one) => remember([one]), () => null)));
+  await Promise.all(
+    unknown.map((item) =>
+      api.item(item, signal).then(
+        (one) => remember([one]),
+        () => null,
+      ),
+    ),
+  );
   return { ...wanted, events };
 }
 
-/** A new state out of the old one. Changes of one kind that follow each other are one step back. */
+/** A new state out of the old one. Changes of one kind that follow each other are one step back, and compared as one. */
 function change(patch, kind = null) {
   const same = kind !== null && kind === gesture;
+  if (!same) address.settle(state);
   gesture = kind;
   state = { ...state, ...patch };
-  history[same ? "replaceState" : "pushState"](null, "", toHash(state));
-  if (!same) board.mark(false);
+  if (same) address.soon(() => state);
+  else address.push(state);
+  // A longer list, or another bundle, is no change of an answer.
+  if (!same) board.mark("k" in patch || "shown" in patch);
   board.use(about, shown());
   draw(true);
 }
 
 const find = (key) => state.events.find((event) => event.key === key);
-const edit = (events, kind) => change({ events: sorted(events), edited: true }, kind);
+
+/** Other events; that one of them now lies after the moment of the request does not move that moment. */
+function edit(events, kind) {
+  const at = now();
+  const beyond = state.at === null && events.some((event) => event.at > at);
+  change({ events: sorted(events), edited: true, at: beyond ? at : state.at }, kind);
+}
 
 /** An event at another moment; on the very day of the request it has happened. */
 function move(key, moment, kind) {
-  const reached = dayOf(moment) === dayOf(now()) ? Math.min(moment, now()) : moment;
-  const at = now();
-  edit(state.events.map((event) => (event.key === key ? { ...event, at: reached } : event)), kind);
-  if (state.at === null && now() !== at) change({ at }, kind); // moving the last event does not move the request
+  const at = dayOf(moment) === dayOf(now()) ? Math.min(moment, now()) : moment;
+  edit(
+    state.events.map((event) => (event.key === key ? { ...event, at } : event)),
+    kind,
+  );
 }
 
 /** The request at another moment; what happens on that day has happened. */
@@ -155,7 +178,10 @@ function remove(key) {
   const next = state.events[at + 1] ?? state.events[at - 1];
   const within = part("line").contains(document.activeElement) || part("chosen").contains(document.activeElement);
   chosen = next?.key ?? null;
-  edit(state.events.filter((event) => event.key !== key), null);
+  edit(
+    state.events.filter((event) => event.key !== key),
+    null,
+  );
   if (within) line.focus(chosen);
 }
 
@@ -177,8 +203,13 @@ function draw(soon) {
   document.title = `${title(state)} · tmmsrec`;
   part("past-said").classList.remove("wrong");
   say(part("past-said"), described(state, now(), state.edited ? 0 : whole));
-  historyTools(part("past-tools"), state, { restore: () => load({ ...state, ...PERSON }), clear: () => load({ ...state, ...PERSON, from: null }) });
-    part("reads").replaceChildren(...limits(bundles, called).map((text) => Object.assign(document.createElement("p"), { textContent: text })));
+  historyTools(part("past-tools"), state, {
+    restore: () => load({ ...state, ...PERSON }),
+    clear: () => load({ ...state, ...PERSON, from: null }),
+  });
+  part("reads").replaceChildren(
+    ...limits(bundles, called).map((text) => Object.assign(document.createElement("p"), { textContent: text })),
+  );
   people.mark(state.from);
   shelf.suggest(state.events, now());
   drawLine();

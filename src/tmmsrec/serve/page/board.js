@@ -32,22 +32,35 @@ export class Board {
     if (this.#columns.map((one) => one.bundle).join() === shown.join()) return;
     const called = names(about.bundles);
     const alone = about.bundles.length === 1;
-    this.#columns = about.bundles.filter((one) => shown.includes(one.name)).map((one) => {
-      if (!this.#newest.has(one.name)) this.#newest.set(one.name, new api.Newest());
-      const on = { ...this.#on, again: () => this.#askAll(), touched: (item) => this.#links.touch(item), drawn: () => this.#link() };
-      return new Column({ ...one, says: says(one) }, { name: called.get(one.name), alone, on });
-    });
+    this.#columns = about.bundles
+      .filter((one) => shown.includes(one.name))
+      .map((one) => {
+        if (!this.#newest.has(one.name)) this.#newest.set(one.name, new api.Newest());
+        const on = {
+          ...this.#on,
+          again: () => this.#askAll(),
+          touched: (item) => this.#links.touch(item),
+          drawn: () => this.#link(),
+        };
+        return new Column({ ...one, says: says(one) }, { name: called.get(one.name), alone, on });
+      });
     this.#parts.columns.replaceChildren(...this.#columns.map((one) => one.element));
     this.#parts.columns.classList.toggle("two", this.#columns.length === 2);
     this.#links.draw(null, null);
-    const shares = new Set(about.bundles.filter((one) => shown.includes(one.name)).flatMap((one) => one.scored_by ?? one.modalities));
+    const shares = new Set(
+      about.bundles.filter((one) => shown.includes(one.name)).flatMap((one) => one.scored_by ?? one.modalities),
+    );
     this.#parts.legend.replaceChildren(...legend([...shares]));
   }
 
-  /** From now on changes are told against the answers that are shown now; or, for a new history, against nothing. */
+  /** From now on changes are told against the answers that are shown now; or, for a fresh start, against nothing. */
   mark(fresh) {
     this.#before = new Map(fresh ? [] : this.#columns.map((one) => [one.bundle, one.answer]));
-    if (fresh) this.#columns.forEach((one) => one.clear());
+  }
+
+  /** Close what is open: another history is shown from now on. */
+  close() {
+    for (const one of this.#columns) one.close();
   }
 
   /** Ask all columns; ``soon`` waits a little for the next change. ``question`` lacks only the bundle. */

@@ -49,11 +49,19 @@ export class Chosen {
     this.#eventField.addEventListener("change", () => this.#on.moveTo(key, this.#eventField.value, `field ${key}`));
     this.#event.replaceChildren(
       picture(one, 160),
-      h("div", {},
+      h(
+        "div",
+        {},
         h("p", { class: "name" }, nameOf(one)),
         h("p", { class: "small" }, detailLine(one, fields)),
         h("p", { class: "small when" }),
-        h("p", { class: "row" }, this.#eventField, h("button", { type: "button", class: "plain", onclick: () => this.#on.remove(key) }, "Remove"))),
+        h(
+          "p",
+          { class: "row" },
+          this.#eventField,
+          h("button", { type: "button", class: "plain", onclick: () => this.#on.remove(key) }, "Remove"),
+        ),
+      ),
     );
   }
 }
@@ -61,7 +69,8 @@ export class Chosen {
 function placed(events, at, now) {
   const { at: moment } = events[at];
   const before = at > 0 ? `${since(dayOf(moment) - dayOf(events[at - 1].at))} the one before` : "the first event";
-  const rest = moment > now ? "after the moment of the request, so not read" : `${since(dayOf(now) - dayOf(moment), "before")} the request`;
+  const rest =
+    moment > now ? "after the moment of the request, so not read" : `${since(dayOf(now) - dayOf(moment), "before")} the request`;
   return `${before} · ${rest}`;
 }
 

@@ -22,7 +22,8 @@ export class Column {
     p.notice = h("div", { class: "notice", hidden: true });
     p.list = h("ol", { class: "rows", "aria-label": `Recommendations of ${name}` });
     p.gone = h("p", { class: "small gone" });
-    const head = alone ? null : h("header", {}, h("h3", {}, name), h("p", { class: "small" }, about.says));
+    p.read = h("span");
+    const head = h("header", {}, alone ? null : h("h3", {}, name), h("p", { class: "small" }, about.says, p.read));
     this.element = h("div", { class: "column", "data-bundle": about.name }, head, p.notice, p.list, p.gone);
     p.list.addEventListener("mouseover", (event) => on.touched(event.target.closest("[data-item]")?.dataset.item ?? null));
     p.list.addEventListener("mouseleave", () => on.touched(null));
@@ -38,14 +39,26 @@ export class Column {
   wait(k) {
     this.element.setAttribute("aria-busy", "true");
     if (this.answer || this.#rows.size) return;
-    this.#parts.list.replaceChildren(...Array.from({ length: Math.min(k, 20) }, () => h("li", { class: "row-ghost", "aria-hidden": "true" })));
+    this.#parts.list.replaceChildren(
+      ...Array.from({ length: Math.min(k, 20) }, () => h("li", { class: "row-ghost", "aria-hidden": "true" })),
+    );
   }
 
   /** Show an answer and how it differs from ``before`` (null: nothing to compare with); gives {fresh, up, down, gone}. */
   show(answer, before, context) {
+    const { list, notice, gone } = this.#parts;
+    const focused = document.activeElement?.closest?.("[data-item]")?.dataset.item;
+    const inside = list.contains(document.activeElement) || notice.contains(document.activeElement);
     this.answer = answer;
     this.#settle();
-    this.#notice(answer.why ? [h("p", {}, sentence(answer.why))] : answer.items.length ? null : [h("p", {}, "Nothing is left to recommend with these limits.")]);
+    say(this.#parts.read, answer.basis === "model" ? ` · ${count(answer.read, "event")} read` : "");
+    this.#notice(
+      answer.why
+        ? [h("p", {}, sentence(answer.why))]
+        : answer.items.length
+          ? null
+          : [h("p", {}, "Nothing is left to recommend with these limits.")],
+    );
     const was = new Map((before?.items ?? []).map((one) => [String(one.item), one.rank]));
     const changes = { fresh: 0, up: 0, down: 0, gone: [] };
     const places = this.#places();
@@ -59,13 +72,11 @@ export class Column {
       kept.set(id, row);
       return row;
     });
-    const focused = document.activeElement?.closest?.("[data-item]")?.dataset.item;
-    const inside = this.#parts.list.contains(document.activeElement);
     this.#rows = kept;
-    this.#parts.list.replaceChildren(...drawn);
+    list.replaceChildren(...drawn);
     if (inside) (kept.get(focused) ?? drawn[0])?.querySelector(".open").focus({ preventScroll: true });
     changes.gone = before ? before.items.filter((one) => !kept.has(String(one.item))) : [];
-    say(this.#parts.gone, changes.gone.length ? `No longer here: ${changes.gone.map(nameOf).join(", ")}.` : "");
+    say(gone, changes.gone.length ? `No longer here: ${changes.gone.map(nameOf).join(", ")}.` : "");
     this.#glide(places);
     return changes;
   }
@@ -80,8 +91,8 @@ export class Column {
     this.#notice([h("p", {}, problem.message), old && h("p", { class: "small" }, old), h("p", {}, again)], "wrong");
   }
 
-  /** Forget the answer: another history is shown from now on. */
-  clear() {
+  /** No row is open in the next answer. */
+  close() {
     this.#open = null;
   }
 
@@ -107,17 +118,33 @@ export class Column {
     const id = String(one.item);
     const detail = `why-${this.#about.name}-${id}`;
     const open = h("button", { type: "button", class: "open", "aria-expanded": "false", "aria-controls": detail }, nameOf(one));
-    const row = h("li", { class: "row-item", "data-item": id },
+    const row = h(
+      "li",
+      { class: "row-item", "data-item": id },
       h("div", { class: "rank" }, unseen("Rank "), String(one.rank), mark(change)),
       picture(one, 160),
-      h("div", { class: "label" }, h("h4", { class: "name" }, open), h("p", { class: "small" }, detailLine(one, context.fields)), h("p", { class: "there small" })),
-      h("div", { class: "sums" }, Object.keys(one.shares).length ? bar(one, scale) : null, h("span", { class: "score" }, unseen("score "), number(one.score))),
-      h("div", { class: "detail", id: detail, hidden: true }));
+      h(
+        "div",
+        { class: "label" },
+        h("p", { class: "name" }, open),
+        h("p", { class: "small" }, detailLine(one, context.fields)),
+        h("p", { class: "there small" }),
+      ),
+      h(
+        "div",
+        { class: "sums" },
+        Object.keys(one.shares).length ? bar(one, scale) : null,
+        h("span", { class: "score" }, unseen("score "), number(one.score)),
+      ),
+      h("div", { class: "detail", id: detail, hidden: true }),
+    );
     const toggle = (wanted) => {
       open.setAttribute("aria-expanded", String(wanted));
       const box = row.querySelector(".detail");
       box.hidden = !wanted;
-      box.replaceChildren(...(wanted ? [why(one, { bundle: this.#about.name, fields: context.fields, met: context.met, on: this.#on })] : []));
+      box.replaceChildren(
+        ...(wanted ? [why(one, { bundle: this.#about.name, fields: context.fields, met: context.met, on: this.#on })] : []),
+      );
     };
     open.addEventListener("click", () => {
       const wanted = open.getAttribute("aria-expanded") !== "true";
@@ -153,7 +180,9 @@ function changed(was, rank) {
 }
 
 const mark = (change) =>
-  change ? h("span", { class: `change ${change.kind}` }, unseen(`, ${change.words}`), h("span", { "aria-hidden": "true" }, change.mark)) : null;
+  change
+    ? h("span", { class: `change ${change.kind}` }, unseen(`, ${change.words}`), h("span", { "aria-hidden": "true" }, change.mark))
+    : null;
 
 const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 

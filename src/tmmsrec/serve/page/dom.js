@@ -30,6 +30,7 @@ export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${
 
 /** A list in which the arrow keys go from one button to the next; ``columns`` says how many stand side by side. */
 export function arrows(list, selector, columns = () => 1) {
+  list.addEventListener("focusin", (event) => oneStop(list, selector, event.target));
   list.addEventListener("keydown", (event) => {
     const all = [...list.querySelectorAll(selector)];
     const at = all.indexOf(document.activeElement);
@@ -39,6 +40,13 @@ export function arrows(list, selector, columns = () => 1) {
     event.preventDefault();
     all[Math.max(0, Math.min(all.length - 1, to))].focus();
   });
+}
+
+/** Of a list's buttons only one is reached by Tab; the rest by arrow keys. */
+export function oneStop(list, selector, wanted) {
+  const all = [...list.querySelectorAll(selector)];
+  const stop = all.includes(wanted) ? wanted : all[0];
+  for (const one of all) one.tabIndex = one === stop ? 0 : -1;
 }
 
 /** Call only the newest, once nothing new has come for a while. */

@@ -1,7 +1,7 @@
 // A search field over a list that is asked for as one types: people and items are found in the same way.
 
 import { Newest } from "./api.js";
-import { arrows, count, h, later, say } from "./dom.js";
+import { arrows, count, h, later, oneStop, say } from "./dom.js";
 
 /**
  * options: label, placeholder, one and many (what is counted), columns (how many entries stand side by side, for arrow keys),
@@ -17,7 +17,13 @@ export class Finder {
   constructor(root, options) {
     this.#options = options;
     const p = this.#parts;
-    p.field = h("input", { type: "search", "aria-label": options.label, placeholder: options.placeholder, autocomplete: "off", spellcheck: "false" });
+    p.field = h("input", {
+      type: "search",
+      "aria-label": options.label,
+      placeholder: options.placeholder,
+      autocomplete: "off",
+      spellcheck: "false",
+    });
     p.list = h("ul", options.list);
     p.said = h("p", { class: "small found", role: "status" });
     p.more = h("button", { type: "button", class: "plain", hidden: true, onclick: () => this.#more() }, "Show more");
@@ -53,6 +59,7 @@ export class Finder {
       const drawn = entries.map(this.#options.entry);
       if (offset) list.append(...drawn);
       else list.replaceChildren(...drawn);
+      oneStop(list, "button", list.querySelector("[aria-current=true]") ?? list.querySelector("[tabindex='0']"));
       this.#length = offset + entries.length;
       more.hidden = this.#length >= total || entries.length === 0;
       said.classList.remove("wrong");

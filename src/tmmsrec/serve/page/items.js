@@ -7,7 +7,8 @@ const known = new Map();
 
 /** Remember what is known of items, so that a time line can show them; gives them back. */
 export function remember(items) {
-  for (const one of items) known.set(String(one.item), { item: String(one.item), fields: one.fields ?? {}, picture: one.picture ?? null });
+  for (const one of items)
+    known.set(String(one.item), { item: String(one.item), fields: one.fields ?? {}, picture: one.picture ?? null });
   return items;
 }
 
@@ -29,7 +30,10 @@ export function detailsOf(one, fields) {
 }
 
 /** "Nordlys · coat". */
-export const detailLine = (one, fields) => detailsOf(one, fields).map(([, value]) => String(value)).join(" · ");
+export const detailLine = (one, fields) =>
+  detailsOf(one, fields)
+    .map(([, value]) => String(value))
+    .join(" · ");
 
 /** The picture of an item beside its name: said by the name, so silent itself. */
 export function picture(one, size = 160) {
@@ -48,5 +52,10 @@ export function picture(one, size = 160) {
 
 function letters(name) {
   const words = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
-  return words.slice(0, 2).map((word) => [...word][0].toUpperCase()).join("") || "–";
+  return (
+    words
+      .slice(0, 2)
+      .map((word) => [...word][0].toUpperCase())
+      .join("") || "–"
+  );
 }

@@ -13,7 +13,7 @@ export class Links {
     new ResizeObserver(() => this.draw(this.left, this.right)).observe(root);
   }
 
-  /** Draw lines between columns ``left`` and ``right`` and say in each row where the other list has it; gives how many are shared. */
+  /** Draw lines between two columns, and say in each row where the other list has it; gives how many are shared. */
   draw(left, right) {
     Object.assign(this, { left, right });
     this.#svg.replaceChildren();
@@ -39,7 +39,8 @@ export class Links {
 
   /** Bring out one item's line and rows; null brings out none. */
   touch(item) {
-    for (const one of this.root.querySelectorAll("[data-item]")) one.classList.toggle("touched", item !== null && one.dataset.item === item);
+    for (const one of this.root.querySelectorAll("[data-item]"))
+      one.classList.toggle("touched", item !== null && one.dataset.item === item);
   }
 
   #line(frame, from, to, item, level) {

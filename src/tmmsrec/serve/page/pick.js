@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { fromField, monthYear, seconds, toField } from "./dates.js";
-import { arrows, count, h } from "./dom.js";
+import { arrows, count, h, oneStop } from "./dom.js";
 import { Finder } from "./finder.js";
 import { detailLine, nameOf, picture, remember } from "./items.js";
 
@@ -32,18 +32,33 @@ export class People {
   constructor(root, { choose, refused }) {
     this.#root = root;
     this.#finder = new Finder(root, {
-      label: "Find a person by id", placeholder: "Find a person …", one: "person", many: "people", refused,
+      label: "Find a person by id",
+      placeholder: "Find a person …",
+      one: "person",
+      many: "people",
+      refused,
       list: { class: "people", "aria-label": "People" },
       fetch: async (query, offset, signal) => {
         const { total, users } = await api.users(query, offset, signal);
         return { total, entries: users };
       },
       entry: ({ user, events, last }) =>
-        h("li", {},
-          h("button", { type: "button", "data-user": user, "aria-current": String(user) === this.#current, onclick: () => choose(String(user)) },
+        h(
+          "li",
+          {},
+          h(
+            "button",
+            {
+              type: "button",
+              "data-user": user,
+              "aria-current": String(user) === this.#current ? "true" : null,
+              onclick: () => choose(String(user)),
+            },
             h("b", {}, String(user)),
             h("span", { class: "small" }, count(events, "event")),
-            h("span", { class: "small quiet" }, last ? monthYear(seconds(last)) : ""))),
+            h("span", { class: "small quiet" }, last ? monthYear(seconds(last)) : ""),
+          ),
+        ),
     });
   }
 
@@ -58,6 +73,7 @@ export class People {
       if (button.dataset.user === id) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
     }
+    oneStop(this.#root.querySelector(".people"), "button", this.#root.querySelector("[aria-current=true]"));
   }
 }
 
@@ -71,7 +87,11 @@ export class Shelf {
     this.#field = h("input", { type: "date", id: "shelf-day", min: "1970-01-01", max: "2099-12-31" });
     root.append(h("p", { class: "row" }, h("label", { for: "shelf-day" }, "Add on"), this.#field));
     this.#finder = new Finder(root, {
-      label: "Find an item by its words", placeholder: "Find an item …", one: "item", many: "items", refused,
+      label: "Find an item by its words",
+      placeholder: "Find an item …",
+      one: "item",
+      many: "items",
+      refused,
       list: { class: "cards", "aria-label": "Items, the most popular first" },
       columns: () => getComputedStyle(root.querySelector(".cards")).gridTemplateColumns.split(" ").length,
       fetch: async (query, offset, signal) => {
@@ -79,11 +99,17 @@ export class Shelf {
         return { total, entries: remember(items) };
       },
       entry: (one) =>
-        h("li", {},
-          h("button", { type: "button", class: "card", "data-item": one.item, onclick: () => add(String(one.item), this.moment()) },
+        h(
+          "li",
+          {},
+          h(
+            "button",
+            { type: "button", class: "card", "data-item": one.item, onclick: () => add(String(one.item), this.moment()) },
             picture(one, 160),
             h("span", { class: "name" }, nameOf(one)),
-            h("span", { class: "small" }, detailLine(one, fields())))),
+            h("span", { class: "small" }, detailLine(one, fields())),
+          ),
+        ),
     });
   }
 

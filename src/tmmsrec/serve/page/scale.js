@@ -2,8 +2,10 @@
 
 import { DAY, dayOf } from "./dates.js";
 
-export const PICTURE = 46;
-export const LANE = 52;
+const PICTURE = 46;
+const SMALL = 34; // where many stand above each other
+const MANY = 4;
+const APART = 6;
 const LEFT = 34;
 const SHORTEST = 14;
 const WIDEST = 16000;
@@ -31,17 +33,26 @@ export const pixel = (scale, moment) => LEFT + (dayOf(moment) - scale.start) * s
 /** The first second of the day at a pixel. */
 export const momentAt = (scale, x) => Math.max(0, scale.start + Math.round((x - LEFT) / scale.perDay)) * DAY;
 
-/** For each event, oldest first, the lowest lane in which its picture touches no other: {lanes: [..], height}. */
+/**
+ * For each event, oldest first, the lowest lane in which its picture touches no other: {lanes}; and how high all lanes, a picture
+ * and a lane are: {height, picture, lane}.
+ */
 export function lanes(events, scale) {
+  const large = stacked(events, scale, PICTURE);
+  return large.lanes.every((lane) => lane < MANY) ? large : stacked(events, scale, SMALL);
+}
+
+function stacked(events, scale, picture) {
   const free = [];
   const found = events.map((event) => {
     const x = pixel(scale, event.at);
     let lane = free.findIndex((from) => x >= from);
     if (lane < 0) lane = free.length;
-    free[lane] = x + PICTURE + 4;
+    free[lane] = x + picture + 4;
     return lane;
   });
-  return { lanes: found, height: Math.max(2, free.length) };
+  const lane = picture + APART;
+  return { lanes: found, height: Math.max(2 * (PICTURE + APART), free.length * lane), picture, lane };
 }
 
 /** The largest useful zoom: a day as wide as a picture. */

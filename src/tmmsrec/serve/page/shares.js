@@ -16,14 +16,25 @@ export function reach(items) {
   let [low, high] = [0, 0];
   for (const { shares, score } of items) {
     const parts = Object.values(shares);
-    low = Math.min(low, score, parts.filter((v) => v < 0).reduce((a, b) => a + b, 0));
-    high = Math.max(high, score, parts.filter((v) => v > 0).reduce((a, b) => a + b, 0));
+    low = Math.min(
+      low,
+      score,
+      parts.filter((v) => v < 0).reduce((a, b) => a + b, 0),
+    );
+    high = Math.max(
+      high,
+      score,
+      parts.filter((v) => v > 0).reduce((a, b) => a + b, 0),
+    );
   }
   return { low, high: high > low ? high : low + 1 };
 }
 
 /** "id 1.06, text 0.51, image 1.10". */
-export const inWords = (shares) => Object.entries(shares).map(([name, value]) => `${shareName(name)} ${number(value)}`).join(", ");
+export const inWords = (shares) =>
+  Object.entries(shares)
+    .map(([name, value]) => `${shareName(name)} ${number(value)}`)
+    .join(", ");
 
 /** One item's bar: what pulls down to the left of zero, what lifts to the right, a tick where the score is. */
 export function bar({ shares, score }, { low, high }) {
@@ -52,11 +63,21 @@ function at(name, percent) {
 /** What the colours mean, once. */
 export function legend(names) {
   const keys = names.map((name) => h("span", {}, h("i", { class: tone(name) }), shareName(name)));
-  return [h("span", { class: "quiet" }, "Shares of the score:"), ...keys, h("span", {}, h("i", { class: "sum" }), "the score"), h("span", {}, h("i", { class: "zero" }), "zero")];
+  return [
+    h("span", { class: "quiet" }, "Shares of the score:"),
+    ...keys,
+    h("span", {}, h("i", { class: "sum" }), "the score"),
+    h("span", {}, h("i", { class: "zero" }), "zero"),
+  ];
 }
 
 /** The shares as a small table. */
 export function table({ shares, score }) {
   const line = (name, value, tone) => h("div", {}, h("dt", {}, h("i", { class: tone }), name), h("dd", {}, number(value, 3)));
-  return h("dl", { class: "numbers" }, ...Object.entries(shares).map(([name, value]) => line(shareName(name), value, tone(name))), line("score", score, "sum"));
+  return h(
+    "dl",
+    { class: "numbers" },
+    ...Object.entries(shares).map(([name, value]) => line(shareName(name), value, tone(name))),
+    line("score", score, "sum"),
+  );
 }

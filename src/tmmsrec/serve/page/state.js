@@ -1,5 +1,7 @@
 // What the page shows, and the same in the address: a view can be shared, and Back works.
 
+import { later } from "./dom.js";
+
 /**
  * from    the person whose history it is, or was before it was changed; null for none
  * events  [{key, item, at}], oldest first
@@ -29,6 +31,37 @@ export function toHash(state) {
   }
   if (state.shown) put("bundle", state.shown.map(encodeURIComponent).join(","));
   return parts.length ? `#${parts.join("&")}` : "#";
+}
+
+/** Writes states into the address. While something is dragged only now and then: browsers refuse hundreds of writes. */
+export class Address {
+  #pending = null;
+  #write = later(() => this.#flush(), 200);
+
+  push(state) {
+    this.#pending = null;
+    history.pushState(null, "", toHash(state));
+  }
+
+  replace(state) {
+    this.#pending = null;
+    history.replaceState(null, "", toHash(state));
+  }
+
+  /** In the place of what stands there, a little later, as the state is by then. */
+  soon(state) {
+    this.#pending = state;
+    this.#write();
+  }
+
+  /** Write at once what was put off, before another state follows. */
+  settle(state) {
+    if (this.#pending) this.replace(state);
+  }
+
+  #flush() {
+    if (this.#pending) this.replace(this.#pending());
+  }
 }
 
 /** The state of an address; what cannot be read is left at its default. A person's events still have to be fetched. */

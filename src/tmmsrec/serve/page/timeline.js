@@ -4,13 +4,16 @@ import { briefly, dayOf, long, span, ticks } from "./dates.js";
 import { h } from "./dom.js";
 import { nameOf, picture, recall } from "./items.js";
 import { draggable, movedBy } from "./moving.js";
-import { LANE, closest, lanes, pixel, scale } from "./scale.js";
+import { closest, lanes, pixel, scale } from "./scale.js";
 
 const TOP = 34;
 const TICK_ROOM = 74;
 const GAP_ROOM = 40;
 
-/** Draws into ``root``, and its scale's buttons into ``zoom``; ``on`` holds move(key, moment, gesture), moveNow(moment, gesture), remove(key), choose(key or null). */
+/**
+ * Draws into ``root``, and its scale's buttons into ``zoom``; ``on`` holds move(key, moment, gesture), moveNow(moment, gesture),
+ * remove(key), choose(key or null).  A gesture names what is one change, however many moments it passes.
+ */
 export class Timeline {
   #on;
   #parts = {};
@@ -26,14 +29,20 @@ export class Timeline {
     const p = this.#parts;
     p.axis = h("div", { class: "axis", "aria-hidden": "true" });
     p.list = h("ol", { class: "events", "aria-label": "Events, oldest first" });
-    p.now = this.#marker();
-    p.track = h("div", { class: "track" }, p.axis, p.list, p.now);
+    p.track = h("div", { class: "track" }, p.axis, p.list);
     p.scroller = h("div", { class: "scroller" }, p.track);
+    p.now = this.#marker();
+    p.track.append(p.now);
     p.out = h("button", { type: "button", onclick: () => this.#zoomTo(this.#zoom / 1.6), "aria-label": "Show more time" }, "−");
     p.in = h("button", { type: "button", onclick: () => this.#zoomTo(this.#zoom * 1.6), "aria-label": "Look closer" }, "+");
     zoom.append(p.out, p.in);
     root.append(p.scroller);
-    new ResizeObserver(() => this.#dragging || this.#draw()).observe(p.scroller);
+    let width = 0;
+    new ResizeObserver(() => {
+      if (p.scroller.clientWidth === width || this.#dragging) return;
+      width = p.scroller.clientWidth;
+      this.#draw();
+    }).observe(p.scroller);
   }
 
   /** Show events (oldest first), the moment of the request, and which event is chosen; a new subject is scrolled to its end. */
@@ -68,13 +77,14 @@ export class Timeline {
     // While something is dragged the scale stands still: it must not run away under the pointer.
     if (!this.#dragging || !this.#scale) this.#scale = scale(events, now, width, this.#zoom);
     const placed = lanes(events, this.#scale);
-    const floor = TOP + placed.height * LANE;
+    const floor = TOP + placed.height;
     track.style.width = `${this.#scale.width}px`;
     track.style.setProperty("--floor", `${floor}px`);
+    track.style.setProperty("--picture", `${placed.picture}px`);
     track.classList.toggle("dragging", this.#dragging);
     out.disabled = this.#zoom <= 1;
     this.#drawAxis();
-    this.#drawEvents(placed.lanes, floor);
+    this.#drawEvents(placed, floor);
     this.#drawNow();
   }
 
@@ -88,14 +98,17 @@ export class Timeline {
     for (let n = 1; n < days.length; n += 1) {
       const [from, to] = [days[n - 1], days[n]].map((day) => pixel(at, day * 86400));
       if (to - from < GAP_ROOM) continue;
-      const gap = put(h("span", { class: days[n] === dayOf(now) ? "gap last" : "gap" }, h("span", {}, briefly(days[n] - days[n - 1]))), from);
+      const gap = put(
+        h("span", { class: days[n] === dayOf(now) ? "gap last" : "gap" }, h("span", {}, briefly(days[n] - days[n - 1]))),
+        from,
+      );
       gap.style.width = `${to - from}px`;
       drawn.push(gap);
     }
     this.#parts.axis.replaceChildren(...drawn);
   }
 
-  #drawEvents(lane, floor) {
+  #drawEvents(placed, floor) {
     const { events, now, chosen } = this.#seen;
     const gone = new Set(this.#handles.keys());
     const entry = events.some((e) => e.key === chosen) ? chosen : events.at(-1)?.key;
@@ -103,9 +116,13 @@ export class Timeline {
       gone.delete(event.key);
       if (!this.#handles.has(event.key)) this.#handles.set(event.key, this.#handle(event));
       const { button, line, stem } = this.#handles.get(event.key);
-      put(line, pixel(this.#scale, event.at), floor - (lane[n] + 1) * LANE);
-      stem.style.height = `${lane[n] * LANE + 8}px`;
+      const above = placed.lanes[n] * placed.lane;
+      put(line, pixel(this.#scale, event.at), floor - above - placed.lane);
+      line.style.zIndex = String(99 - placed.lanes[n]); // stems pass behind what stands lower
+      stem.style.height = `${above + placed.lane - placed.picture + 2}px`;
       const late = event.at > now;
+      line.dataset.day = long(event.at);
+      button.title = `${nameOf(recall(event.item))}, ${long(event.at)}`;
       line.classList.toggle("late", late);
       line.classList.toggle("chosen", event.key === chosen);
       button.tabIndex = event.key === entry ? 0 : -1;
@@ -131,12 +148,20 @@ export class Timeline {
 
   #handle({ key }) {
     const event = () => this.#seen.events.find((one) => one.key === key);
-    const item = recall(event().item);
     const stem = h("span", { class: "stem", "aria-hidden": "true" });
-    const button = h("button", { type: "button", role: "slider", "aria-describedby": "line-hint", title: nameOf(item) }, picture(item, 96));
+    const button = h(
+      "button",
+      { type: "button", role: "slider", "aria-describedby": "line-hint" },
+      picture(recall(event().item), 96),
+    );
     button.addEventListener("focus", () => this.#seen.chosen === key || this.#on.choose(key));
     button.addEventListener("keydown", (pressed) => this.#keys(pressed, event()));
-    this.#makeDraggable(button, () => event().at, (moment, gesture) => this.#on.move(key, moment, gesture), () => this.#on.choose(key));
+    this.#makeDraggable(
+      button,
+      () => event().at,
+      (moment, gesture) => this.#on.move(key, moment, gesture),
+      () => this.#on.choose(key),
+    );
     return { button, stem, line: h("li", { class: "event" }, stem, button) };
   }
 
@@ -153,15 +178,23 @@ export class Timeline {
   }
 
   #marker() {
-    const marker = h("button", { type: "button", class: "now", role: "slider", "aria-label": "The moment of the request", "aria-describedby": "line-hint" },
-      h("span", { class: "flag" }));
+    const marker = h(
+      "button",
+      { type: "button", class: "now", role: "slider", "aria-label": "The moment of the request", "aria-describedby": "line-hint" },
+      h("span", { class: "flag" }),
+    );
     marker.addEventListener("keydown", (pressed) => {
       const moment = movedBy(pressed, this.#seen.now);
       if (moment === null) return;
       pressed.preventDefault();
       this.#on.moveNow(moment, "keys now");
     });
-    queueMicrotask(() => this.#makeDraggable(marker, () => this.#seen.now, (moment, gesture) => this.#on.moveNow(moment, gesture), () => {}));
+    this.#makeDraggable(
+      marker,
+      () => this.#seen.now,
+      (moment, gesture) => this.#on.moveNow(moment, gesture),
+      () => {},
+    );
     return marker;
   }
 
@@ -171,7 +204,16 @@ export class Timeline {
       this.#draw();
     };
     const { track, scroller } = this.#parts;
-    draggable(handle, { moment, move, picked, track, scroller, scale: () => this.#scale, begun: during(true), ended: during(false) });
+    draggable(handle, {
+      moment,
+      move,
+      picked,
+      track,
+      scroller,
+      scale: () => this.#scale,
+      begun: during(true),
+      ended: during(false),
+    });
   }
 
   #drawNow() {

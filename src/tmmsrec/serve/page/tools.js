@@ -6,8 +6,12 @@ const COUNTS = [5, 10, 20, 50, 100];
 
 /** Buttons beside the history's name. */
 export function historyTools(root, state, { restore, clear }) {
-  const back = state.edited && state.from !== null ? h("button", { type: "button", class: "plain", onclick: restore }, `As ${state.from} had it`) : null;
-  const none = state.events.length || state.from !== null ? h("button", { type: "button", class: "plain", onclick: clear }, "Clear") : null;
+  const back =
+    state.edited && state.from !== null
+      ? h("button", { type: "button", class: "plain", onclick: restore }, `As ${state.from} had it`)
+      : null;
+  const none =
+    state.events.length || state.from !== null ? h("button", { type: "button", class: "plain", onclick: clear }, "Clear") : null;
   root.replaceChildren(...[back, none].filter(Boolean));
 }
 
@@ -37,12 +41,21 @@ function build(root, { about, called }, change) {
 function switcher(about, called, change) {
   const choices = [...about.bundles.map((one) => [one.name, called.get(one.name)]), ["", "both"]];
   const radio = ([value, text]) =>
-    h("label", {}, h("input", { type: "radio", name: "shown", value, onchange: () => change({ shown: value ? [value] : null }) }), h("span", {}, text));
+    h(
+      "label",
+      {},
+      h("input", { type: "radio", name: "shown", value, onchange: () => change({ shown: value ? [value] : null }) }),
+      h("span", {}, text),
+    );
   return h("fieldset", { class: "switch" }, h("legend", { class: "unseen" }, "Which bundle to ask"), ...choices.map(radio));
 }
 
 const chips = ({ where }, change) =>
   Object.entries(where).map(([field, values]) => {
     const without = () => change({ where: Object.fromEntries(Object.entries(where).filter(([name]) => name !== field)) });
-    return h("button", { type: "button", class: "chip", onclick: without, "aria-label": `Stop showing only ${field} ${values.join(", ")}` }, `${field}: ${values.join(", ")} ×`);
+    return h(
+      "button",
+      { type: "button", class: "chip", onclick: without, "aria-label": `Stop showing only ${field} ${values.join(", ")}` },
+      `${field}: ${values.join(", ")} ×`,
+    );
   });

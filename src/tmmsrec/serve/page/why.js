@@ -11,16 +11,28 @@ const NEAREST = 8;
  * context: bundle, fields, met (ids in the history), on.take(item) to suppose that it was taken, on.only(field, value) to filter.
  */
 export function why(one, context) {
-  const near = h("ul", { class: "near", "aria-busy": "true" }, ...Array.from({ length: NEAREST }, () => h("li", { class: "ghost" })));
+  const near = h(
+    "ul",
+    { class: "near", "aria-busy": "true" },
+    ...Array.from({ length: NEAREST }, () => h("li", { class: "ghost" })),
+  );
   const said = h("p", { class: "small" }, "Nearest to it, by the cosine of what the method knows of them:");
   fill(near, said, one, context);
   const only = detailsOf(one, context.fields).map(([field, value]) =>
     h("button", { type: "button", class: "plain", onclick: () => context.on.only(field, value) }, `Only ${field}: ${value}`),
   );
-  return h("div", { class: "why" },
+  return h(
+    "div",
+    { class: "why" },
     table(one),
     h("div", { class: "nearest" }, said, near),
-    h("p", { class: "row acts" }, h("button", { type: "button", onclick: () => context.on.take(String(one.item)) }, "Suppose it is taken"), ...only));
+    h(
+      "p",
+      { class: "row acts" },
+      h("button", { type: "button", onclick: () => context.on.take(String(one.item)) }, "Suppose it is taken"),
+      ...only,
+    ),
+  );
 }
 
 async function fill(near, said, one, { bundle, met, fields }) {
@@ -38,7 +50,10 @@ async function fill(near, said, one, { bundle, met, fields }) {
 }
 
 const entry = (other, met) =>
-  h("li", { class: met ? "met" : null },
+  h(
+    "li",
+    { class: met ? "met" : null },
     picture(other, 160),
     h("span", { class: "name" }, nameOf(other)),
-    h("span", { class: "small" }, `${number(other.score)}${met ? " · in the history" : ""}`));
+    h("span", { class: "small" }, `${number(other.score)}${met ? " · in the history" : ""}`),
+  );

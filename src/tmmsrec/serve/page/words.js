@@ -22,7 +22,8 @@ export function lead({ bundles }) {
 /** What a bundle is and reads, beside its name. */
 export function says(bundle) {
   const times = bundle.reads_time ? "reads the times of events" : "reads no times";
-  return `${bundle.method} · by ${listed(bundle.modalities)} · ${times}${bundle.reads_now ? " and the moment of the request" : ""}`;
+  const now = bundle.reads_now ? " and the moment of the request" : "";
+  return `${bundle.method} · by ${listed(bundle.modalities)} · ${times}${now}`;
 }
 
 /** What moving things on the time line can and cannot change, said once for all bundles that are shown. */
@@ -30,7 +31,11 @@ export function limits(bundles, called) {
   const without = (reads) => bundles.filter((one) => !one[reads]);
   const found = [];
   const say = (lacking, what, so) => lacking.length && found.push(`${subject(lacking, bundles, called)} ${what}: ${so}`);
-  say(without("reads_time"), "when things happened", "moving an event changes the list only where it changes what came before what.");
+  say(
+    without("reads_time"),
+    "when things happened",
+    "moving an event changes the list only where it changes what came before what.",
+  );
   say(without("reads_now"), "the moment of the request", "moving it changes only which events have happened yet.");
   return found;
 }
@@ -53,6 +58,8 @@ export function described({ events }, now, whole) {
   const when = dayOf(first) === dayOf(last) ? long(first) : `${long(first)} to ${long(last)}`;
   const part = whole > events.length ? `the newest ${events.length} of ${count(whole, "event")}` : count(events.length, "event");
   const late = events.filter((event) => event.at > now).length;
-  const unread = late ? ` ${late === 1 ? "One lies" : `${late} lie`} after the moment of the request and ${late === 1 ? "is" : "are"} not read.` : "";
+  const unread = late
+    ? ` ${late === 1 ? "One lies" : `${late} lie`} after the moment of the request and ${late === 1 ? "is" : "are"} not read.`
+    : "";
   return `${part}, ${when}.${unread}`;
 }
