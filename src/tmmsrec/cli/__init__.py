@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, report, screen, study, train, tune, whole
+from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, report, screen, serve, study, train, tune, whole
 
 
 class Verbs(TyperGroup):
@@ -69,6 +69,7 @@ for verb in (
     tune.tune,
     report.report,
     recommend.recommend,
+    serve.serve,
     look.list_,
     look.show,
     doctor.doctor,

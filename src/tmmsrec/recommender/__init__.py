@@ -1,7 +1,9 @@
-"""The trained thing a person holds: it recommends, finds similar items, explains, takes new items, and lies in a folder."""
+"""The trained thing a person holds: it recommends, compares, explains, takes new items and events, and lies in a folder."""
 
 from tmmsrec.recommender.adding import Added
-from tmmsrec.recommender.answering import Recommendation
+from tmmsrec.recommender.answering import Answer, Recommendation
+from tmmsrec.recommender.asking import Question
 from tmmsrec.recommender.held import Recommender
+from tmmsrec.recommender.people import AddedEvents
 
-__all__ = ["Added", "Recommendation", "Recommender"]
+__all__ = ["Added", "AddedEvents", "Answer", "Question", "Recommendation", "Recommender"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.recommender import asking
-from tmmsrec.recommender.asking import Asked
+from tmmsrec.recommender.asking import Asked, Question
 from tmmsrec.recommender.state import Scored, State
 
 Basis = Literal["model", "popularity"]
@@ -50,36 +50,57 @@ class Wanted:
     items: Tensor | None
 
     @classmethod
-    def of(cls, state: State, k: int, exclude_seen: bool, allow: Iterable[Any] | None, deny: Iterable[Any] | None) -> Wanted:
+    def of(cls, state: State, asked: Question) -> Wanted:
         """From what was asked; raises DataProblem or UnknownId, naming the place."""
         ids, items = state.dataset.catalog.ids, None
-        if allow is not None or deny is not None:
-            items = torch.full((state.dataset.n_items + 1,), allow is None)
-            if allow is not None:
-                items[torch.from_numpy(asking.rows_of(ids, allow, "allow"))] = True
-            if deny is not None:
-                items[torch.from_numpy(asking.rows_of(ids, deny, "deny"))] = False
+        if asked.allow is not None or asked.deny is not None:
+            items = torch.full((state.dataset.n_items + 1,), asked.allow is None)
+            if asked.allow is not None:
+                items[torch.from_numpy(asking.rows_of(ids, asked.allow, "allow"))] = True
+            if asked.deny is not None:
+                items[torch.from_numpy(asking.rows_of(ids, asked.deny, "deny"))] = False
             items = items.to(state.device)
-        return cls(asking.count_of(k), exclude_seen, items)
+        if asked.where is not None:
+            passed = state.filters.mask(asked.where)
+            items = passed if items is None else items & passed
+        return cls(asking.count_of(asked.k), asked.exclude_seen, items)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one Question.
+
+    Attributes:
+        items: the best first.
+        basis: what they were chosen by, see ``Recommendation``.
+        at: the moment asked about, seconds UTC.
+        read: how many events of the history the model read.
+    """
+
+    items: list[Recommendation]
+    basis: Basis
+    at: int
+    read: int
 
 
 @torch.inference_mode()
-def answers(state: State, asked: Sequence[Asked], wanted: Wanted) -> list[list[Recommendation]]:
-    """The best items for each question, in the order asked."""
-    found: list[list[Recommendation]] = [[] for _ in asked]
+def answers(state: State, asked: Sequence[Asked], wanted: Sequence[Wanted]) -> list[Answer]:
+    """The best items for each question and what it wants, in the order asked."""
+    found: dict[int, Answer] = {}
     for chosen in _blocks(asked, state):
-        block = [asked[n] for n in chosen]
+        block, wishes = [asked[n] for n in chosen], [wanted[n] for n in chosen]
         scored, eligible = _score(state, block)
-        if wanted.items is not None:
-            eligible = eligible & wanted.items
         scores = _hidden(scored.scores, eligible)
-        if wanted.exclude_seen:
-            owner = np.repeat(np.arange(len(block)), [len(one.items) for one in block])
-            seen = np.concatenate([one.items for one in block])
-            scores[torch.from_numpy(owner).to(state.device), torch.from_numpy(seen).to(state.device)] = -torch.inf
-        for n, answer in zip(chosen, _best(scored, scores, wanted.k), strict=True):
-            found[n] = answer
-    return found
+        for n, wish in enumerate(wishes):
+            if wish.items is not None:
+                scores[n].masked_fill_(~wish.items, -torch.inf)
+            if wish.exclude_seen:
+                scores[n, torch.from_numpy(block[n].items).to(state.device)] = -torch.inf
+        best = _best(scored, scores, max(wish.k for wish in wishes), [wish.k for wish in wishes])
+        most = 0 if scored.basis == "popularity" else state.method.history
+        for n, one, told in zip(chosen, block, best, strict=True):
+            found[n] = Answer(told, scored.basis, one.at, min(len(one.items), most))
+    return [found[n] for n in range(len(asked))]
 
 
 @torch.inference_mode()
@@ -92,8 +113,8 @@ def placed(state: State, asked: Asked, rows: Tensor) -> list[Recommendation]:
 
 
 @torch.inference_mode()
-def similar(state: State, row: int, k: int) -> list[Recommendation]:
-    """The k items nearest to one by the cosine of whole vectors; without vectors, what follows the item alone.
+def similar(state: State, row: int, wanted: Wanted) -> list[Recommendation]:
+    """The items nearest to one by the cosine of whole vectors; without vectors, what follows the item alone.
 
     Raises:
         DataProblem: the item has no vector, or the method none at all and no use for a history.
@@ -116,7 +137,9 @@ def similar(state: State, row: int, k: int) -> list[Recommendation]:
         lengths = state.norms.clamp_min(torch.finfo(state.norms.dtype).tiny)
         scored = _Cosine(unit @ state.vectors.T / lengths, unit, state)
     eligible[row] = False
-    return _best(scored, _hidden(scored.scores, eligible), k)[0]
+    if wanted.items is not None:
+        eligible &= wanted.items
+    return _best(scored, _hidden(scored.scores, eligible), wanted.k)[0]
 
 
 class _Popular(Scored):
@@ -161,8 +184,11 @@ def _hidden(scores: Tensor, eligible: Tensor) -> Tensor:
     return torch.where(eligible & ~scores.isnan(), scores, -torch.inf)
 
 
-def _best(scored: Scored, scores: Tensor, k: int) -> list[list[Recommendation]]:
-    """The k best of each row of scores [B, I+1] that are above -inf; equal scores in the order of the catalogue, whatever k is."""
+def _best(scored: Scored, scores: Tensor, k: int, most: Sequence[int] | None = None) -> list[list[Recommendation]]:
+    """The k best of each row of scores [B, I+1] that are above -inf, or ``most`` [B] of them where that is less.
+
+    Equal scores stand in the order of the catalogue, whatever k is.
+    """
     k = min(k, scores.shape[1])
     rows = scores.topk(k, dim=1).indices.sort(dim=1).values
     values, order = scores.gather(1, rows).sort(dim=1, descending=True, stable=True)
@@ -171,11 +197,13 @@ def _best(scored: Scored, scores: Tensor, k: int) -> list[list[Recommendation]]:
     cut = ((scores >= last).sum(1) > k) & (last[:, 0] > -torch.inf)  # equal scores within and beyond the k: topk chose any of them
     if cut.any():
         rows[cut] = scores[cut].sort(dim=1, descending=True, stable=True).indices[:, :k]
-    return _told(scored, rows, values)
+    return _told(scored, rows, values, most=most)
 
 
-def _told(scored: Scored, rows: Tensor, scores: Tensor, ranks: list[list[int]] | None = None) -> list[list[Recommendation]]:
-    """Item rows and scores [B, k] as recommendations; those at -inf are left out."""
+def _told(
+    scored: Scored, rows: Tensor, scores: Tensor, ranks: list[list[int]] | None = None, most: Sequence[int] | None = None
+) -> list[list[Recommendation]]:
+    """Item rows and scores [B, k] as recommendations, ``most`` [B] of each row; those at -inf are left out."""
     ids, describe, basis = scored.state.dataset.catalog.ids, scored.state.describe, scored.basis
     shares = {name: part.tolist() for name, part in scored.shares(rows).items()}
     found = []
@@ -190,7 +218,7 @@ def _told(scored: Scored, rows: Tensor, scores: Tensor, ranks: list[list[int]] |
                     shares={name: part[n][at] for name, part in shares.items()},
                     basis=basis,
                 )
-                for at, (row, score) in enumerate(zip(row_list, score_list, strict=True))
+                for at, (row, score) in enumerate(zip(row_list[: most[n] if most else None], score_list, strict=False))
                 if score > -np.inf
             ]
         )
