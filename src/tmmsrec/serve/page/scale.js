@@ -57,3 +57,9 @@ function stacked(events, scale, picture) {
 
 /** The largest useful zoom: a day as wide as a picture. */
 export const closest = (fitted) => Math.max(1, Math.min(40, PICTURE / fitted.perDay, WIDEST / fitted.width));
+
+/** The zoom to begin with: all at once, but closer where that keeps a crowded history from towering up. */
+export function clearest(events, now, width) {
+  const crowd = (zoom) => Math.max(0, ...lanes(events, scale(events, now, width, zoom)).lanes);
+  return [1, 1.6, 2.56, 4.1].find((zoom) => crowd(zoom) < MANY) ?? 1;
+}

@@ -4,7 +4,7 @@ import { briefly, dayOf, long, span, ticks } from "./dates.js";
 import { h } from "./dom.js";
 import { nameOf, picture, recall } from "./items.js";
 import { draggable, movedBy } from "./moving.js";
-import { closest, lanes, pixel, scale } from "./scale.js";
+import { clearest, closest, lanes, pixel, scale } from "./scale.js";
 
 const TOP = 34;
 const TICK_ROOM = 74;
@@ -50,7 +50,7 @@ export class Timeline {
     const fresh = subject !== this.#subject;
     this.#subject = subject;
     this.#seen = seen;
-    if (fresh) this.#zoom = 1;
+    if (fresh) this.#zoom = clearest(seen.events, seen.now, this.#parts.scroller.clientWidth);
     this.#draw();
     if (fresh) this.#parts.scroller.scrollLeft = this.#parts.scroller.scrollWidth;
   }

@@ -5,10 +5,11 @@ import { count } from "./dom.js";
 
 const listed = (words) => (words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`);
 
-/** How bundles are called: by their folders where these differ, else "main" and "beside". */
+/** How bundles are called: by their folders or methods where these differ, else "main" and "beside". */
 export function names(bundles) {
-  const folders = new Set(bundles.map((one) => one.path_name));
-  return new Map(bundles.map((one) => [one.name, folders.size === bundles.length ? one.path_name : one.name]));
+  const differ = (field) => new Set(bundles.map((one) => one[field])).size === bundles.length;
+  const called = ["path_name", "method", "name"].find(differ);
+  return new Map(bundles.map((one) => [one.name, one[called]]));
 }
 
 /** The one sentence of the page's head. */
