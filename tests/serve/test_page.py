@@ -119,6 +119,7 @@ def test_the_first_look_shows_the_popular_items_and_says_why(visit, place):
     notice = visit.page.locator("[data-bundle=main] .notice")
     assert notice.inner_text() == "There is no history to read: the most popular items."
     assert "25 items, 60 people, 420 events" in visit.page.inner_text("#about")
+    assert re.sub(r"\s+", " ", visit.page.inner_text("#legend")) == "Shares of the score: popularity the score zero"
 
 
 def test_a_person_is_found_by_typing_and_picked_by_keys(visit, place):

@@ -47,10 +47,7 @@ export class Board {
     this.#parts.columns.replaceChildren(...this.#columns.map((one) => one.element));
     this.#parts.columns.classList.toggle("two", this.#columns.length === 2);
     this.#links.draw(null, null);
-    const shares = new Set(
-      about.bundles.filter((one) => shown.includes(one.name)).flatMap((one) => one.scored_by ?? one.modalities),
-    );
-    this.#parts.legend.replaceChildren(...legend([...shares]));
+    this.#legend();
   }
 
   /** From now on changes are told against the answers that are shown now; or, for a fresh start, against nothing. */
@@ -83,6 +80,7 @@ export class Board {
       const answer = await api.recommend({ ...question, bundle: column.bundle }, signal);
       remember(answer.items);
       const changes = column.show(answer, this.#before.get(column.bundle) ?? null, context);
+      this.#legend();
       this.#link();
       return changes;
     } catch (problem) {
@@ -91,6 +89,12 @@ export class Board {
       if (problem.status === 401) this.#on.refused(problem);
       return null;
     }
+  }
+
+  /** The colours of what is shown: of the answers, or before them of what the methods score by. */
+  #legend() {
+    const told = this.#columns.flatMap((one) => (one.answer ? Object.keys(one.answer.items[0]?.shares ?? {}) : one.shares));
+    this.#parts.legend.replaceChildren(...legend([...new Set(told)]));
   }
 
   #link() {

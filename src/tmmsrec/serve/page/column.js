@@ -35,6 +35,10 @@ export class Column {
     return this.#about.name;
   }
 
+  get shares() {
+    return this.#about.scored_by ?? this.#about.modalities;
+  }
+
   /** Say that an answer is on its way; before the first one, rows of its height stand in for it. */
   wait(k) {
     this.element.setAttribute("aria-busy", "true");

@@ -6,12 +6,12 @@ const format = (options) => new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", 
 const LONG = format({ day: "numeric", month: "long", year: "numeric" });
 const SHORT = format({ day: "numeric", month: "short" });
 const MONTH = format({ month: "short" });
-const MONTH_YEAR = format({ month: "long", year: "numeric" });
+const MONTH_YEAR = format({ month: "short", year: "numeric" });
 const shown = (formatter) => (seconds) => formatter.format(new Date(seconds * 1000));
 
 /** "3 March 2024". */
 export const long = shown(LONG);
-/** "March 2024". */
+/** "Mar 2024". */
 export const monthYear = shown(MONTH_YEAR);
 
 export const seconds = (iso) => Math.floor(Date.parse(iso) / 1000);

@@ -29,6 +29,9 @@ export function detailsOf(one, fields) {
     .slice(0, 4);
 }
 
+/** An id that fits into a line: the middle of a long one is left out. */
+export const brief = (id) => (id.length > 18 ? `${id.slice(0, 8)}…${id.slice(-5)}` : id);
+
 /** "Nordlys · coat". */
 export const detailLine = (one, fields) =>
   detailsOf(one, fields)

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { fromField, monthYear, seconds, toField } from "./dates.js";
 import { arrows, count, h, oneStop } from "./dom.js";
 import { Finder } from "./finder.js";
-import { detailLine, nameOf, picture, remember } from "./items.js";
+import { brief, detailLine, nameOf, picture, remember } from "./items.js";
 
 /** The two tabs: the arrow keys go from one to the other. */
 export function tabs(list) {
@@ -54,7 +54,7 @@ export class People {
               "aria-current": String(user) === this.#current ? "true" : null,
               onclick: () => choose(String(user)),
             },
-            h("b", {}, String(user)),
+            h("b", { title: String(user) }, brief(String(user))),
             h("span", { class: "small" }, count(events, "event")),
             h("span", { class: "small quiet" }, last ? monthYear(seconds(last)) : ""),
           ),

@@ -5,6 +5,8 @@ import { DAY, dayOf } from "./dates.js";
 const PICTURE = 46;
 const SMALL = 34; // where many stand above each other
 const MANY = 4;
+const HIGHEST = 300; // above it pictures of one day overlap like cards in a hand
+const ZOOMS = [1, 1.6, 2.56, 4.1];
 const APART = 6;
 const LEFT = 34;
 const SHORTEST = 14;
@@ -51,15 +53,17 @@ function stacked(events, scale, picture) {
     free[lane] = x + picture + 4;
     return lane;
   });
-  const lane = picture + APART;
-  return { lanes: found, height: Math.max(2 * (PICTURE + APART), free.length * lane), picture, lane };
+  const lane = Math.min(picture + APART, HIGHEST / free.length);
+  const high = (free.length - 1) * lane + picture + APART;
+  return { lanes: found, height: Math.max(2 * (PICTURE + APART), high), picture, lane };
 }
 
 /** The largest useful zoom: a day as wide as a picture. */
 export const closest = (fitted) => Math.max(1, Math.min(40, PICTURE / fitted.perDay, WIDEST / fitted.width));
 
-/** The zoom to begin with: all at once, but closer where that keeps a crowded history from towering up. */
+/** The zoom to begin with: all at once, but closer where a crowded history then towers up much less. */
 export function clearest(events, now, width) {
-  const crowd = (zoom) => Math.max(0, ...lanes(events, scale(events, now, width, zoom)).lanes);
-  return [1, 1.6, 2.56, 4.1].find((zoom) => crowd(zoom) < MANY) ?? 1;
+  const tower = (zoom) => Math.max(0, ...lanes(events, scale(events, now, width, zoom)).lanes) + 1;
+  const least = Math.max(MANY, tower(ZOOMS.at(-1)));
+  return tower(1) < least + 2 ? 1 : ZOOMS.find((zoom) => tower(zoom) <= least);
 }

@@ -17,7 +17,7 @@ export const newKey = () => `e${(keys += 1)}`;
 /** Oldest first; equal moments keep their order. */
 export const sorted = (events) => [...events].sort((a, b) => a.at - b.at);
 
-/** The address of a state, beginning with "#". */
+/** The address of a state: what follows "#", or the bare page. */
 export function toHash(state) {
   const parts = [];
   const put = (name, value) => parts.push(`${name}=${value}`);
@@ -30,7 +30,7 @@ export function toHash(state) {
     for (const value of values) put("only", `${encodeURIComponent(field)}:${encodeURIComponent(JSON.stringify(value))}`);
   }
   if (state.shown) put("bundle", state.shown.map(encodeURIComponent).join(","));
-  return parts.length ? `#${parts.join("&")}` : "#";
+  return parts.length ? `#${parts.join("&")}` : location.pathname;
 }
 
 /** Writes states into the address. While something is dragged only now and then: browsers refuse hundreds of writes. */

@@ -117,9 +117,12 @@ export class Timeline {
       if (!this.#handles.has(event.key)) this.#handles.set(event.key, this.#handle(event));
       const { button, line, stem } = this.#handles.get(event.key);
       const above = placed.lanes[n] * placed.lane;
-      put(line, pixel(this.#scale, event.at), floor - above - placed.lane);
-      line.style.zIndex = String(99 - placed.lanes[n]); // stems pass behind what stands lower
-      stem.style.height = `${above + placed.lane - placed.picture + 2}px`;
+      put(line, pixel(this.#scale, event.at), floor - above - placed.picture - 6);
+      // Stems pass behind what stands lower; where pictures overlap, the chosen one lies on top.
+      const raised = event.key === chosen && placed.lane < placed.picture;
+      line.style.zIndex = String(raised ? 1000 : 999 - placed.lanes[n]);
+      stem.hidden = raised && placed.lanes[n] > 0;
+      stem.style.height = `${above + 8}px`;
       const late = event.at > now;
       line.dataset.day = long(event.at);
       button.title = `${nameOf(recall(event.item))}, ${long(event.at)}`;

@@ -1,6 +1,7 @@
 // The few controls over the history and over the recommendations.
 
 import { h } from "./dom.js";
+import { brief } from "./items.js";
 
 const COUNTS = [5, 10, 20, 50, 100];
 
@@ -8,7 +9,7 @@ const COUNTS = [5, 10, 20, 50, 100];
 export function historyTools(root, state, { restore, clear }) {
   const back =
     state.edited && state.from !== null
-      ? h("button", { type: "button", class: "plain", onclick: restore }, `As ${state.from} had it`)
+      ? h("button", { type: "button", class: "plain", onclick: restore }, `As ${brief(state.from)} had it`)
       : null;
   const none =
     state.events.length || state.from !== null ? h("button", { type: "button", class: "plain", onclick: clear }, "Clear") : null;

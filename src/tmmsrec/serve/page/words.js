@@ -2,6 +2,7 @@
 
 import { dayOf, long, seconds } from "./dates.js";
 import { count } from "./dom.js";
+import { brief } from "./items.js";
 
 const listed = (words) => (words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`);
 
@@ -48,7 +49,7 @@ function subject(lacking, bundles, called) {
 
 /** The heading over the time line. */
 export function title({ from, edited, events }) {
-  if (from !== null) return edited ? `The history of ${from}, changed by hand` : `The history of ${from}`;
+  if (from !== null) return `The history of ${brief(from)}${edited ? ", changed by hand" : ""}`;
   return events.length ? "A history from pictures" : "Nobody’s history yet";
 }
 
