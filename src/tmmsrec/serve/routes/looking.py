@@ -134,5 +134,5 @@ def item(request: Request, item: str) -> Response:
         row = held.recommender.catalog.ids.row(item)
     except UnknownId as problem:
         raise Refused(404, str(problem), "item") from None
-    counts = held.recommender.people.counts(row)
+    counts = held.recommender.people.counts(len(held.recommender.catalog))
     return told(telling.item(held, row, service.gallery, int(counts[row])))
