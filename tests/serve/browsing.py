@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -119,11 +118,3 @@ class Visit:
     def sideways(self) -> int:
         """How many pixels the page as a whole can be scrolled sideways."""
         return self.page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
-
-
-def write_pictures(pictures: dict[str, bytes], folder: Path) -> Path:
-    """A folder with these files."""
-    folder.mkdir()
-    for name, data in pictures.items():
-        (folder / name).write_bytes(data)
-    return folder
