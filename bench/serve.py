@@ -179,7 +179,7 @@ def in_threads(actions: list[Callable[[], None]]) -> None:
 
 @contextmanager
 def meanwhile(port: int) -> Iterator[dict[str, int]]:
-    """While the block runs: an item and an event every half second, and the bundle swapped again and again."""
+    """While the block runs: an item every second, ten events a second, and a swap four seconds after every swap."""
     done, stop = {"items added": 0, "events": 0, "swaps": 0}, threading.Event()
 
     def repeat(what: str, path: str, body: Callable[[int], Any], pause: float) -> None:
@@ -191,9 +191,9 @@ def meanwhile(port: int) -> Iterator[dict[str, int]]:
             done[what] += 1
 
     actions = [
-        ("items added", "/v1/items", lambda n: {"items": [{"id": ITEMS + 1 + n, "title": f"word{n % 400} word7"}]}, 0.5),
+        ("items added", "/v1/items", lambda n: {"items": [{"id": ITEMS + 1 + n, "title": f"word{n % 400} word7"}]}, 1.0),
         ("events", "/v1/events", lambda n: {"events": [{"user": USERS + n, "item": n + 1, "at": 1_700_000_000 + n}]}, 0.1),
-        ("swaps", "/v1/reload", lambda n: {}, 2.0),
+        ("swaps", "/v1/reload", lambda n: {}, 4.0),
     ]
     threads = [threading.Thread(target=repeat, args=one) for one in actions]
     for thread in threads:

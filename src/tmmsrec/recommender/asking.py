@@ -133,7 +133,7 @@ def of_history(ids: Ids, history: Iterable[Event], at: int | None, now: int, whe
     rows, moments = [], []
     for place, event in enumerate(history):
         spot = f"{where}[{place}]"
-        if isinstance(event, (str, bytes)) or not isinstance(event, Sequence) or len(event) != 2:
+        if isinstance(event, (str, bytes)) or not isinstance(event, (tuple, list, Sequence)) or len(event) != 2:
             raise DataProblem(f"{spot} must be (item, time), got {event!r}")
         moment = seconds_of(event[1], spot)
         if at is not None and moment > at:

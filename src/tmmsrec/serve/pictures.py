@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -24,7 +25,7 @@ from tmmsrec.serve.errors import Refused
 from tmmsrec.serve.journal import Journal
 
 _KEPT_BYTES = 32 * 2**20  # of scaled pictures in memory
-Name = tuple[str, str]  # "bundle" and the name in its pictures, or "journal" and the hash
+Key = tuple[str, str, int]  # where it comes from, its name there, the size
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ class Gallery:
     """
 
     def __init__(self, where: Path | str | None, journal: Journal | None) -> None:
-        self._where, self._journal = where, journal
-        self._pictures: Pictures | None = open_pictures(where) if where is not None else None
-        self._names: dict[Any, Name] = {}
-        self._added: dict[Any, Name] = {}
-        self._kept: OrderedDict[tuple[Name, int], Shown] = OrderedDict()
+        self._journal = journal
+        self._pictures = open_pictures(where) if where is not None else None
+        self._names: dict[Any, tuple[Pictures, str]] = {}
+        self._added: dict[Any, tuple[Journal, str]] = {}
+        self._kept: OrderedDict[Key, Shown] = OrderedDict()
         self._size, self._keeping = 0, threading.Lock()
 
     def __bool__(self) -> bool:
@@ -63,14 +64,17 @@ class Gallery:
         catalog = recommender.catalog
         ids = list(catalog.ids)
         names = catalog.fields["image"].to_pylist() if "image" in catalog.fields.column_names else [None] * len(ids)
-        if self._where is not None and pictures.kind != "urls":  # resolving addresses would download them
+        if self._pictures is not None and pictures.kind != "urls":  # resolving addresses would download them
             names = pictures.resolve([str(one) for one in ids], names)
-        self._pictures = pictures
-        self._names = {**self._names, **{one: ("bundle", name) for one, name in zip(ids, names, strict=True) if name}}
+        self._names = {**self._names, **{one: (pictures, name) for one, name in zip(ids, names, strict=True) if name}}
+        with self._keeping:  # another bundle's pictures may have the same names
+            self._kept.clear()
+            self._size = 0
 
     def add(self, item: Any, name: str) -> None:
         """An added item has a picture in the journal."""
-        self._added[item] = ("journal", name)
+        if self._journal is not None:
+            self._added[item] = self._journal, name
 
     def address(self, item: Any) -> str | None:
         """Where an item's picture is to be had; None when it has none."""
@@ -80,24 +84,23 @@ class Gallery:
 
     def show(self, item: Any, size: int | None) -> Shown | None:
         """An item's picture, its longest side ``size`` pixels at most; None when there is none or it cannot be read."""
-        name = self._added.get(item) or self._names.get(item)
-        if name is None:
+        place = self._added.get(item) or self._names.get(item)
+        if place is None:
             return None
-        found = self._kept.get((name, size or 0))
+        source, name = place
+        key = str(source.folder if isinstance(source, Journal) else source.path), name, size or 0
+        found = self._kept.get(key)
         if found is None:
-            data = self._read(name)
+            data = source.picture(name) if isinstance(source, Journal) else source.read(name)
             found = None if data is None else scaled(data, size)
             if found is not None:
-                self._keep((name, size or 0), found)
+                self._keep(key, found)
         return found
 
-    def _read(self, name: Name) -> bytes | None:
-        if name[0] == "journal":
-            return None if self._journal is None else self._journal.picture(name[1])
-        return None if self._pictures is None else self._pictures.read(name[1])
-
-    def _keep(self, key: tuple[Name, int], shown: Shown) -> None:
+    def _keep(self, key: Key, shown: Shown) -> None:
         with self._keeping:
+            if key in self._kept:  # two asked at once
+                return
             self._kept[key] = shown
             self._size += len(shown.data)
             while self._size > _KEPT_BYTES:
@@ -106,8 +109,6 @@ class Gallery:
 
 def address(item: Any) -> str:
     """The path of an item's picture."""
-    from urllib.parse import quote
-
     return f"/v1/items/{quote(str(item), safe='')}/picture"
 
 
