@@ -116,9 +116,7 @@ class Loop:
     ``best`` is the validation value that an epoch has to beat to be kept: what the model it goes on from has already.
     """
 
-    def __init__(
-        self, model: Model, lesson: Lesson, valid: Part | None, training: Training, seed: int, best: float = -1.0
-    ) -> None:
+    def __init__(self, model: Model, lesson: Lesson, valid: Part | None, training: Training, seed: int, best: float = -1.0) -> None:
         self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
         self.metric = metrics.parse(training.metric)
         self.steps = -(-len(lesson) // training.batch)
