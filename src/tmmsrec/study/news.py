@@ -62,10 +62,37 @@ def merged(state: State, encoders: Encoders, inputs: Inputs, time: TimeChoice, l
     met = pc.unique(events.items.filter(pc.invert(pc.is_in(events.items, value_set=known))))
     told, pictures, unused = _told(state.dataset, met, inputs)
     items = pa.concat_tables([told, _untold(told, met)])
-    events, items, dropped = _as_required(state.dataset, events, items)
-    state, added = _with_items(state, items, pictures, encoders, listener)
+    return taken(state, encoders, Brought(events, items, pictures, tuple(unused)), listener)
+
+
+@dataclass(frozen=True, eq=False)
+class Brought:
+    """What a person brings, read.
+
+    Attributes:
+        events: new ones, and perhaps known ones.
+        items: id, and of the catalogue's columns those that are told, null where they are not; every new item of the events is
+            there, and known items that something new is told of.
+        pictures: where the pictures are that the items' column ``image`` names.
+        unused: columns that the catalogue does not have.
+    """
+
+    events: NewEvents
+    items: pa.Table
+    pictures: Pictures | None = None
+    unused: tuple[str, ...] = ()
+
+
+def taken(state: State, encoders: Encoders, brought: Brought, listener: Listener) -> News:
+    """Put what was read into the data of a bundle.
+
+    Raises:
+        DataProblem: an encoder of the bundle that this version cannot use, or values that do not suit the catalogue.
+    """
+    events, items, dropped = _as_required(state.dataset, brought.events, brought.items)
+    state, added = _with_items(state, items, brought.pictures, encoders, listener)
     found = merge(state.dataset, events)
-    counts = {**found.counts, "items": _counted(added, unused, state.dataset)}
+    counts = {**found.counts, "items": _counted(added, brought.unused, state.dataset)}
     counts["events"]["of_items_lacking_modalities"] = dropped
     least, lengths = least_events(found.dataset), found.dataset.interactions.lengths
     counts["users"]["short"] = {"fewer_than": least, "all": int((lengths < least).sum())}
@@ -147,14 +174,14 @@ def _picture_names(state: State, items: pa.Table, added: set[Any]) -> State:
     return replace(state, dataset=replace(state.dataset, catalog=catalog))
 
 
-def _counted(added: list[Added], unused: list[str], dataset: Dataset) -> dict[str, Any]:
+def _counted(added: list[Added], unused: tuple[str, ...], dataset: Dataset) -> dict[str, Any]:
     new = [a for a in added if a.new]
     return {
         "new": len(new),
         "new_without_text_or_picture": sum(not a.modalities for a in new),
         "new_lacking": {m: sum(m not in a.modalities for a in new) for m in sorted(dataset.features)},
         "completed": len(added) - len(new),
-        "columns_left_out": unused,
+        "columns_left_out": list(unused),
     }
 
 
