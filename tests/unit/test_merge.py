@@ -124,14 +124,14 @@ def test_files_are_read_as_the_bundles_data_was(tmp_path):
     dropping = replace(shop(), report={"preparation": {"duplicates": "drop", "min_events": 5}})
     dropped = read_events(dropping, TableEvents(file))
     assert (dropped.read, dropped.users.to_pylist(), dropped.items.to_pylist()) == (3, ["ann", "eve"], ["A2", "B9"])
-    with pytest.raises(DataProblem, match="s since 1970|iso|ISO"):
+    with pytest.raises(DataProblem, match="iso"):
         read_events(shop(), TableEvents(file), time="iso")
 
 
 def test_another_shops_events_are_refused(tmp_path):
     file = tmp_path / "other.csv"
     file.write_text(f"user,item,time\n0001,X1,{START}\n")
-    with pytest.raises(DataProblem, match="no user and no item of .*other.csv is known: events have users like 0001"):
+    with pytest.raises(DataProblem, match=r"no user and no item of .*other\.csv is known: events have users like 0001"):
         read_events(shop(), TableEvents(file))
 
 
