@@ -30,6 +30,7 @@ class Start:
         carry: puts weights into the model that was just built; there is no pretraining then.  None for fresh parameters.
         key: names those weights, so that the checkpoint of a training that began with others is not taken up.
         best: their value in validation, which an epoch has to beat; where none does, ``Fitted.best_epoch`` is -1.
+        taught: the training events hold items 1..taught only, and only those stand against the targets; None for all.
     """
 
     method: Method
@@ -37,6 +38,7 @@ class Start:
     carry: Callable[[Model], None] | None = None
     key: str = ""
     best: float = -1.0
+    taught: int | None = None
 
 
 def fit(
@@ -125,6 +127,7 @@ def _fit(
     model = method.build(dataset)
     if start.carry is not None:
         start.carry(model)
+    model.taught = start.taught
     model = model.to(_device())
     model.prepare(train)
     model.observe(train)
@@ -132,7 +135,8 @@ def _fit(
         return Fitted(model.eval(), float("nan"), -1)
     stops = [int(part.stop.sum()) for part in (train, valid) if part is not None]
     job = values.key(method, training, [dataset.fingerprint, seed, *stops, *([start.key] if start.key else [])])
-    sampler, before, seconds = Sampler(train, dataset.n_items, method.negatives), method.pretraining, 0.0
+    among = dataset.n_items if start.taught is None else start.taught
+    sampler, before, seconds = Sampler(train, among, method.negatives), method.pretraining, 0.0
     if before is not None and start.carry is None:
         lesson = Lesson(model.pretraining_loss, train, before.per, method.history, sampler, before.rows)
         # All of it at one rate: a rate that decays by a tenth an epoch would stand still long before the end.

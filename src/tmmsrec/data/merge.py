@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
@@ -203,6 +204,19 @@ def _late(log: Interactions, who: NDArray[np.int64], when: NDArray[np.int64]) ->
     held = np.flatnonzero(log.lengths > 0)
     newest[held] = log.times[log.offsets[held + 1] - 1]
     return int((when < newest[np.minimum(who, log.users)]).sum())
+
+
+def reordered(dataset: Dataset, rows: NDArray[np.int64]) -> Dataset:
+    """The same data with its items in another order: ``rows`` [I] are today's rows in tomorrow's order."""
+    log, catalog = dataset.interactions, dataset.catalog
+    place = np.zeros(len(rows) + 1, np.int32)
+    place[rows] = np.arange(1, len(rows) + 1)
+    every = np.concatenate([[0], rows])
+    features = {m: replace(f, rows=f.rows[every], present=f.present[every]) for m, f in catalog.features.items()}
+    ids = Ids(catalog.ids.array.take(rows - 1), first=catalog.ids.first, what=catalog.ids.what)
+    fields = catalog.fields.take(rows - 1) if catalog.fields.column_names else catalog.fields
+    moved = replace(log, items=place[log.items])
+    return replace(dataset, interactions=moved, catalog=Catalog(ids, fields, features), folder=None)
 
 
 def least_events(dataset: Dataset) -> int:

@@ -12,12 +12,13 @@ from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, Model
-from tmmsrec.recommender.state import State, build
+from tmmsrec.recommender.state import State, build, only_first
 
 
 def with_log(state: State, dataset: Dataset) -> State:
-    """The same weights over a Dataset of the same items with more events and users.
+    """The same weights over a Dataset of the same items with more events and users; items after ``state.trained`` may have moved.
 
     A new user's row, where the method has such rows, is the mean of those that were learned: nothing is known of the user's taste,
     and a row drawn by lot would claim some.
@@ -28,9 +29,12 @@ def with_log(state: State, dataset: Dataset) -> State:
     if len(dataset.catalog) != len(state.dataset.catalog) or dataset.n_users < state.dataset.n_users:
         raise DataProblem("a model can be taken to a log of the same items and of at least the same users only")
     model = build(state.method, dataset, state.trained)
-    fresh = model.state_dict()
+    fresh, held = (
+        model.state_dict(),
+        _only_known(state.model, rows_by_item(state.method, state.dataset, state.trained), state.trained),
+    )
     try:
-        model.load_state_dict({name: _longer(old, fresh.get(name)) for name, old in state.model.state_dict().items()})
+        model.load_state_dict({name: _longer(old, fresh.get(name)) for name, old in held.items()})
     except RuntimeError as problem:
         raise DataProblem(f"{type(state.method).__name__} cannot take new users: {problem}") from None
     return State(state.method, model.to(state.device).eval(), dataset, state.trained)
@@ -44,15 +48,28 @@ def _longer(old: Tensor, fresh: Tensor | None) -> Tensor:
     return torch.cat([old, old.mean(0, keepdim=True).expand(len(fresh) - len(old), -1)])
 
 
-def carry(state: State, model: Model) -> None:
-    """Put what was learned into a model just built over the same Dataset; items after ``state.trained`` keep their fresh rows."""
+def _only_known(model: Model, by_item: set[str], known: int) -> dict[str, Tensor]:
+    """What a model holds, with zeros for items after the first ``known``."""
+    held = model.state_dict()
+    for name in by_item & set(held):
+        held[name] = held[name].clone()
+        held[name][known + 1 :] = 0
+    return held
+
+
+def carry(state: State, model: Model, taught: int) -> None:
+    """Put what was learned into a model just built over the same Dataset.
+
+    Items that are learned from now, after ``state.trained`` and up to ``taught``, keep their fresh rows; later ones have zeros.
+    """
     by_item = rows_by_item(state.method, state.dataset, state.trained)
-    late = {name: tensor[state.trained + 1 :].clone() for name, tensor in model.state_dict().items() if name in by_item}
+    late = {name: tensor[state.trained + 1 : taught + 1].clone() for name, tensor in model.state_dict().items() if name in by_item}
     model.load_state_dict(state.model.state_dict())
     held = model.state_dict()
     with torch.no_grad():
         for name, rows in late.items():
-            held[name][state.trained + 1 :] = rows
+            held[name][state.trained + 1 : taught + 1] = rows
+    only_first(model, taught)
 
 
 def rows_by_item(method: Method, dataset: Dataset, trained: int) -> set[str]:
@@ -75,11 +92,16 @@ def first_items(dataset: Dataset, n: int) -> Dataset:
     return replace(dataset, catalog=Catalog(ids, catalog.fields.slice(0, n), features), folder=None)
 
 
-def learned(state: State, model: Model) -> State:
-    """A State whose model has learned from all items of the Dataset; it is shown the whole log, as a Recommender shows it."""
-    from tmmsrec.data.split import Part
-    from tmmsrec.recommender.state import only_first
+def learned(state: State, model: Model, taught: int) -> State:
+    """A State whose model has learned from items 1..taught of the Dataset; it is shown the whole log, as a Recommender shows it.
 
-    log, items = state.dataset.interactions, state.dataset.n_items
+    A row of a later item holds nothing but that it was never taken: it is cleared and counts as absent, so that the item stands by
+    its text and picture, as one does that came after training.
+    """
+    log = state.dataset.interactions
+    held = model.state_dict()
+    with torch.no_grad():
+        for name in rows_by_item(state.method, state.dataset, taught):
+            held[name][taught + 1 :] = 0
     model.observe(Part("all", log, log.lengths, np.arange(log.users)))
-    return State(state.method, only_first(model, items), state.dataset, items)
+    return State(state.method, only_first(model, taught), state.dataset, taught)

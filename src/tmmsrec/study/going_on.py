@@ -12,13 +12,14 @@ import numpy as np
 from tmmsrec import metrics, values, zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.merge import reordered
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import Part
 from tmmsrec.fit import Start, describe, go_on, refit
 from tmmsrec.loop import Fitted
 from tmmsrec.models.base import Model
 from tmmsrec.ranking import rank
-from tmmsrec.recommender.growing import carry, learned
+from tmmsrec.recommender.growing import carry, learned, with_log
 from tmmsrec.recommender.state import State
 from tmmsrec.study.keeping import Asked, Ranks, Verdict, asked, compared, verdict
 from tmmsrec.study.news import News
@@ -75,10 +76,8 @@ def learn(
         base: a name for the old weights.
         listener: told of the progress.
     """
+    news, questions = _in_order(news, refitted)
     state, data = news.state, news.state.dataset
-    log = data.interactions
-    everything = Part("all", log, log.lengths, np.arange(log.users))
-    questions = asked(everything, news.old, news.counts["users"]["short"]["fewer_than"], refitted)
     begun = time.perf_counter()
     told: dict[str, Any] = {"merged": news.counts}
     if not state.model.trainable:
@@ -91,7 +90,21 @@ def learn(
     new = _ranks(after, questions.parts.test) if after is not None else None
     told |= _measured(NEW_WEIGHTS if judged.new else OLD_WEIGHTS, judged.why, before, new, questions, data, listener)
     told |= {"fit": describe(fitted) if fitted is not None else None, "seconds": round(time.perf_counter() - begun, 2)}
-    return (learned(state, after.model) if after is not None and judged.new else state), told
+    return (after if after is not None and judged.new else state), told
+
+
+def _in_order(news: News, refitted: bool) -> tuple[News, Asked]:
+    """The items to learn from before the other new ones, so that a model can tell them by their rows; and what is asked."""
+
+    def cut(data: Dataset) -> Asked:
+        log = data.interactions
+        everything = Part("all", log, log.lengths, np.arange(log.users))
+        return asked(everything, news.old, news.counts["users"]["short"]["fewer_than"], refitted)
+
+    data = news.state.dataset
+    rows, *_ = cut(data).order(news.state.trained, data.n_items)
+    data = reordered(data, rows)
+    return replace(news, state=with_log(news.state, data)), cut(data)
 
 
 def _measured(
@@ -113,14 +126,15 @@ def _trained(
 ) -> tuple[State | None, Fitted, Verdict]:
     """The State with the weights of the best epoch, None where no epoch was better than the old weights; and the verdict."""
     state, valid = news.state, questions.parts.valid
+    _, taught, with_valid = questions.order(state.trained, state.dataset.n_items)
     if not len(valid):
         raise DataProblem(
             "no validation target is left that the bundle has not learned (it was refitted on them); wait for more events"
         )
-    old = rank(state.model, valid, history=state.method.history).ranks
+    old = _ranks(state, valid)
     had = float(metrics.parse(training.metric)(old).mean())
     listener.stage(f"training on from {training.metric} {had:.4f} in validation")
-    start = Start(state.method, state.dataset, lambda model: carry(state, model), base, had)
+    start = Start(state.method, state.dataset, lambda model: carry(state, model, taught), base, had, taught)
     common: dict[str, Any] = {
         "train": questions.parts.train,
         "valid": valid,
@@ -134,12 +148,15 @@ def _trained(
         best = max((h["validation"] for h in fitted.history if h["validation"] is not None), default=0.0)
         said = f"no epoch of {len(fitted.history)} was better in validation than the old weights"
         return None, fitted, Verdict(False, f"{said} ({training.metric} {best:.4f} against {had:.4f})")
-    new = rank(fitted.model, valid, history=state.method.history).ranks
+    after = learned(state, fitted.model, taught)
+    new = _ranks(after, valid)
     judged = verdict(old, new, questions.of_old_events(valid), training.metric, how.tolerance)
     if judged.new and training.refit:
         listener.stage("training again from the old weights, on training and validation events together")
-        fitted = refit(fitted, start, **common)
-    return replace(state, model=fitted.model, trained=state.dataset.n_items), fitted, judged
+        more = replace(start, carry=lambda model: carry(state, model, with_valid), taught=with_valid)
+        fitted = refit(fitted, more, **common)
+        after = learned(state, fitted.model, with_valid)
+    return after, fitted, judged
 
 
 def _ranks(state: State, part: Part) -> Ranks:
@@ -159,7 +176,8 @@ def _recounted(news: News, questions: Asked, listener: Listener) -> tuple[State,
     before = rank(state.model, test, history=state.method.history, observe=False).ranks
     after = _ranks(state, test)
     why = f"{type(state.method).__name__} only counts: it has no weights that could be kept"
-    return learned(state, state.model), _measured(COUNTED, why, before, after, questions, state.dataset, listener)
+    found = _measured(COUNTED, why, before, after, questions, state.dataset, listener)
+    return learned(state, state.model, state.dataset.n_items), found
 
 
 def _floors(data: Dataset, questions: Asked, listener: Listener) -> dict[str, Ranks]:

@@ -36,6 +36,18 @@ class Asked:
         """[n] whether the event asked for was in the log before: neither the old weights nor the new ones have learned it."""
         return self.old[part.ends]
 
+    def order(self, trained: int, n_items: int) -> tuple[NDArray[np.int64], int, int]:
+        """Item rows [I] in another order: those the old weights have rows for, then those to be learned from, then the rest.
+
+        Returns:
+            The rows; how many come first that are in training events; and how many with the validation targets.
+        """
+        rows = np.arange(1, n_items + 1)
+        train = self.parts.train.item_counts(n_items)[1:] > 0
+        asked_for = np.isin(rows, self.parts.valid.targets)
+        kind = np.where(rows <= trained, 0, np.where(train, 1, np.where(asked_for, 2, 3)))
+        return rows[np.argsort(kind, kind="stable")], int((kind <= 1).sum()), int((kind <= 2).sum())
+
     def groups(self) -> dict[str, Mask]:
         """Groups of test users by what is asked of them, [n] each."""
         test = self.parts.test
@@ -75,12 +87,13 @@ def asked(merged: Part, old: Mask, least: int, refit: bool) -> Asked:
 
 
 def _of_enough(parts: Parts, least: int) -> Parts:
-    """The parts without users of fewer events, all of whose events may be read."""
+    """The parts without users of fewer events; all of their events may be read, but none is learned from."""
     log = parts.train.interactions
     enough = log.lengths >= least
 
     def cut(part: Part) -> Part:
-        return Part(part.name, log, np.where(enough, part.stop, log.lengths), part.users[enough[part.users]])
+        of_others = 0 if part.name == "train" else log.lengths
+        return Part(part.name, log, np.where(enough, part.stop, of_others), part.users[enough[part.users]])
 
     return Parts(cut(parts.train), cut(parts.valid), cut(parts.test))
 
