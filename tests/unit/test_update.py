@@ -249,7 +249,8 @@ def test_nothing_that_the_old_weights_learned_is_asked(events, least, refit):
     assert not learned_then & set(found.parts.test.targets.tolist())
     assert not learned_then & set(found.parts.valid.targets.tolist())
     test = found.parts.test
-    assert set(test.users) == set(np.flatnonzero(log.lengths >= max(3, least)))
+    enough = np.flatnonzero(log.lengths >= max(3, least))
+    assert set(test.users) == {u for u in enough if log.items[log.offsets[u + 1] - 1] not in learned_then}
     later = set(found.parts.valid.targets.tolist()) | set(test.targets.tolist())
     train = found.parts.train
     taught = {i for u in train.users for i in log.items[log.offsets[u] : log.offsets[u] + train.stop[u]].tolist()}
@@ -287,7 +288,7 @@ def test_a_bundle_that_counts_is_counted_anew(learned, tmp_path):
     held = Recommender.load(tmp_path / "bundle")
     straight = Recommender(method, method.build(held.dataset), held.dataset)
     assert held.recommend("eve", k=20) == straight.recommend("eve", k=20)
-    assert held.recommend(history=[("N-red", LATER)], k=1)[0].item == "N-bare"  # as tom did
+    assert "N-bare" in [one.item for one in held.recommend(history=[("N-red", LATER)], k=2)]  # as tom did
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ class Asked:
 
     Attributes:
         parts: leave-one-out.  Users with fewer events than the Dataset asks for are read and served, but neither learned from nor
-            asked about, as if they had been dropped.  Validation leaves out what the old weights have learned, if anything.
+            asked about, as if they had been dropped.  Neither validation nor test asks for what the old weights have learned.
         old: [N] which events were there before.
         learned: [I+1] in how many training events of the old weights each item was.
     """
@@ -80,10 +80,10 @@ def asked(merged: Part, old: Mask, least: int, refit: bool) -> Asked:
     place = before[:-1] - before[np.repeat(log.offsets[:-1], log.lengths)]  # each old event's number among its user's old ones
     known = old & (place < np.repeat(learned, log.lengths))
     parts = _of_enough(LeaveOneOut().cut(log), least)
-    clean = parts.valid.users[~known[parts.valid.ends]]
-    valid = Part("valid", log, parts.valid.stop, clean)
+    # The test has such a target only where a user of two old events, both learned, got one that is older than they.
+    valid, test = (Part(p.name, log, p.stop, p.users[~known[p.ends]]) for p in (parts.valid, parts.test))
     counts = np.bincount(log.items[known], minlength=int(log.items.max(initial=0)) + 1)
-    return Asked(Parts(parts.train, valid, parts.test), old, counts)
+    return Asked(Parts(parts.train, valid, test), old, counts)
 
 
 def _of_enough(parts: Parts, least: int) -> Parts:
