@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from tests.conftest import DAY, all_methods, small
+from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.merge import NewEvents
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.fit import fit
+from tmmsrec.nn.items import LearnedRows
 from tmmsrec.recommender import Recommender, bundle
-from tmmsrec.recommender.growing import carry, first_items
+from tmmsrec.recommender.growing import alike, carry, first_items, with_log
 from tmmsrec.recommender.state import build
 from tmmsrec.study.going_on import COUNTED, NEW_WEIGHTS, OLD_WEIGHTS, Going, learn
 from tmmsrec.study.news import Brought, taken
@@ -77,16 +79,37 @@ def test_what_was_learned_is_carried_over_and_nothing_else(method, tmp_path):
     Recommender(method, model, was).save(tmp_path / "first")
     state, _, encoders = bundle.read(tmp_path / "first")
     news = taken(state, encoders, Brought(events, items), Silent())
-    fresh = build(method, news.state.dataset, news.state.dataset.n_items)
+    grown_text = small(missing=(3, 7)).features["text"]
+    grown_data = news.state.dataset.with_features(text=grown_text)
+    state = with_log(replace(news.state, dataset=grown_data), grown_data)
+    fresh = build(method, grown_data, grown_data.n_items)
     begun = {name: p.detach().clone() for name, p in fresh.named_parameters()}
-    carry(news.state, fresh, news.state.dataset.n_items)
-    old, grown = dict(state.model.named_parameters()), dict(fresh.named_parameters())
+    carry(state, fresh, grown_data.n_items)
+    old, grown = dict(model.named_parameters()), dict(fresh.named_parameters())
+    tables = {f"{name}.table.weight" for name, part in fresh.named_modules() if isinstance(part, LearnedRows)}
+    like, has = alike(grown_data, FIRST, grown_data.n_items)
+    assert has.all()
     for name, was_there in old.items():
         rows = min(len(was_there), len(grown[name]))
         torch.testing.assert_close(grown[name][:rows], was_there[:rows], rtol=0, atol=0)
-        if len(grown[name]) == news.state.dataset.n_items + 1 and len(was_there) == FIRST + 1:  # a row of each item
-            torch.testing.assert_close(grown[name][FIRST + 1 :], begun[name][FIRST + 1 :], rtol=0, atol=0)
+        if len(grown[name]) == grown_data.n_items + 1 and len(was_there) == FIRST + 1:  # a row of each item
+            late = was_there[like].mean(1) if name in tables else begun[name][FIRST + 1 :]
+            torch.testing.assert_close(grown[name][FIRST + 1 :], late)
         elif len(grown[name]) == 41 and len(was_there) == 40:  # a row of each user
             torch.testing.assert_close(grown[name][40], was_there.mean(0))
         elif len(grown[name]) != len(was_there):
             assert "attributes" in name  # words of S3-Rec's pretraining, which is over
+
+
+def test_a_new_item_is_like_those_of_its_kind():
+    """By all modalities; one without any is like nobody."""
+    was, _, _ = first_and_rest()
+    rows, present = was.features["text"].rows.copy(), was.features["text"].present.copy()
+    rows[25], rows[26], present[26] = rows[4] * 3, 0, False
+    lone = replace(was, catalog=replace(was.catalog, features={"text": Features(rows, present)}))
+    like, has = alike(lone, 24, 26)
+    assert like.shape == (2, 10)
+    assert like[0, 0] == 4
+    assert has.tolist() == [True, False]
+    bare = replace(was, catalog=replace(was.catalog, features={}))
+    assert not alike(bare, 24, 26)[1].any()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
@@ -14,7 +15,11 @@ from tmmsrec.data.ids import Ids
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, Model
+from tmmsrec.nn.graph import nearest
+from tmmsrec.nn.items import LearnedRows
 from tmmsrec.recommender.state import State, build, only_first
+
+ALIKE = 10  # items whose rows a new one begins with
 
 
 def with_log(state: State, dataset: Dataset) -> State:
@@ -60,16 +65,35 @@ def _only_known(model: Model, by_item: set[str], known: int) -> dict[str, Tensor
 def carry(state: State, model: Model, taught: int) -> None:
     """Put what was learned into a model just built over the same Dataset.
 
-    Items that are learned from now, after ``state.trained`` and up to ``taught``, keep their fresh rows; later ones have zeros.
+    An item that is learned from now, after ``state.trained`` and up to ``taught``, begins with the mean of the learned rows of the
+    items that are like it in text and picture; one without either with its fresh row; later ones with zeros.
     """
-    by_item = rows_by_item(state.method, state.dataset, state.trained)
-    late = {name: tensor[state.trained + 1 : taught + 1].clone() for name, tensor in model.state_dict().items() if name in by_item}
+    by_item, new = rows_by_item(state.method, state.dataset, state.trained), slice(state.trained + 1, taught + 1)
+    late = {name: tensor[new].clone() for name, tensor in model.state_dict().items() if name in by_item}
     model.load_state_dict(state.model.state_dict())
-    held = model.state_dict()
+    held, (like, has) = model.state_dict(), alike(state.dataset, state.trained, taught)
     with torch.no_grad():
         for name, rows in late.items():
-            held[name][state.trained + 1 : taught + 1] = rows
+            held[name][new] = rows
+        for table in (part.table.weight for part in model.modules() if isinstance(part, LearnedRows)):
+            table[new] = torch.where(has[:, None], table[like].mean(1), table[new])
     only_first(model, taught)
+
+
+def alike(dataset: Dataset, trained: int, taught: int) -> tuple[Tensor, Tensor]:
+    """For each item after the first ``trained``, up to ``taught``, the rows of those items among the first that are most like it.
+
+    Features of all modalities side by side, each at length 1, a missing one as zeros; by cosine.
+
+    Returns:
+        Rows [n, k] of the k nearest, and whether the item has any feature, [n] bool.
+    """
+    new, known = torch.arange(trained + 1, taught + 1), torch.arange(1, trained + 1)
+    parts = [functional.normalize(torch.tensor(np.asarray(f.rows)), dim=1) for f in dataset.features.values()]
+    if not parts:
+        return new.new_ones(len(new), 1), torch.zeros(len(new), dtype=torch.bool)
+    whole = torch.cat(parts, dim=1)
+    return nearest(whole, new, known, min(ALIKE, trained)), (whole[new] != 0).any(1)
 
 
 def rows_by_item(method: Method, dataset: Dataset, trained: int) -> set[str]:
