@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, report, screen, serve, study, train, tune, whole
+from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, report, screen, serve, study, train, tune, update, whole
 
 
 class Verbs(TyperGroup):
@@ -68,6 +68,7 @@ for verb in (
     study.study,
     tune.tune,
     report.report,
+    update.update,
     recommend.recommend,
     serve.serve,
     look.list_,
