@@ -3,5 +3,6 @@
 from tmmsrec.recommender.adding import Added
 from tmmsrec.recommender.answering import Recommendation
 from tmmsrec.recommender.held import Recommender
+from tmmsrec.recommender.search import HNSW, IVF, Exact, Search
 
-__all__ = ["Added", "Recommendation", "Recommender"]
+__all__ = ["HNSW", "IVF", "Added", "Exact", "Recommendation", "Recommender", "Search"]

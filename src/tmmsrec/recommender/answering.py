@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.recommender import asking
+from tmmsrec.recommender import approximate, asking
 from tmmsrec.recommender.asking import Asked
 from tmmsrec.recommender.state import Scored, State
 
@@ -68,6 +68,12 @@ def answers(state: State, asked: Sequence[Asked], wanted: Wanted) -> list[list[R
     """The best items for each question, in the order asked."""
     found: list[list[Recommendation]] = [[] for _ in asked]
     for chosen in _blocks(asked, state):
+        near = _by_index(state, [asked[n] for n in chosen], wanted)
+        for n, answer in zip(chosen, near, strict=True):
+            found[n] = answer or []
+        chosen = [n for n, answer in zip(chosen, near, strict=True) if answer is None]
+        if not chosen:
+            continue
         block = [asked[n] for n in chosen]
         scored, eligible = _score(state, block)
         if wanted.items is not None:
@@ -154,6 +160,19 @@ def _score(state: State, block: Sequence[Asked]) -> tuple[Scored, Tensor]:
     eligible = torch.ones_like(state.knows)
     eligible[0] = False
     return _Popular(state.popularity.expand(len(block), -1), None, state), eligible
+
+
+def _by_index(state: State, block: Sequence[Asked], wanted: Wanted) -> list[list[Recommendation] | None]:
+    """The answers that an index can give; None for questions that must be answered exactly."""
+    if state.index is None or not _readable(state, block[0]):
+        return [None] * len(block)
+    users = state.queries(asking.batch_of(block, state.method.history))
+    seen = [torch.from_numpy(np.unique(one.items)).to(state.device) for one in block] if wanted.exclude_seen else []
+    found = approximate.best(state, users, wanted.k, wanted.items, seen)
+    if found is None:
+        return [None] * len(block)
+    told = _told(Scored(users.new_zeros(len(block), 0), users, state), *found)
+    return [one if len(one) == wanted.k else None for one in told]  # too few left: only a look at all items says how many
 
 
 def _hidden(scores: Tensor, eligible: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import Part
 from tmmsrec.extract.base import Fitted
 from tmmsrec.models.base import Method, Model
-from tmmsrec.recommender import asking, bundle
+from tmmsrec.recommender import approximate, asking, bundle
 from tmmsrec.recommender.adding import Added, Encoders, with_items
 from tmmsrec.recommender.answering import Recommendation, Wanted, answers, placed, similar
 from tmmsrec.recommender.asking import Asked, Event, Moment
+from tmmsrec.recommender.search import Index, Search
 from tmmsrec.recommender.state import State, only_first
 
 
@@ -76,6 +77,25 @@ class Recommender:
             DataProblem: the folder holds something else, or the disk refuses; what stood there before is untouched.
         """
         bundle.write(Path(folder), self._state, self.about, self._encoders)
+
+    def with_search(self, how: Search) -> Recommender:
+        """Another Recommender of the same model and items that searches in this way; ``HNSW()`` and ``IVF()`` need faiss.
+
+        Building measures the recall against exact search: ``index.recall``.  Items that are added later are found at once.  A
+        question that leaves too few candidates (a short list of allowed items, a large k) is answered exactly, and so are
+        ``explain`` and ``similar``.  An index is not saved with the bundle.
+
+        Raises:
+            DataProblem: the method has no item vectors, or faiss is not installed.
+        """
+        other = type(self).__new__(type(self))
+        other._hold(approximate.indexed(self._state, how), self.about, self._encoders)
+        return other
+
+    @property
+    def index(self) -> Index | None:
+        """What finds candidates, with the recall measured when it was built; None while search is exact."""
+        return self._state.index
 
     @property
     def method(self) -> Method:
@@ -202,7 +222,7 @@ class Recommender:
         """
         with self._adding:
             state, added = with_items(self._state, items, self._encoders)
-            self._state = state.warm()
+            self._state = approximate.regrown(state.warm(), self._state)
         return added
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -15,6 +16,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.models.base import Method, Model, VectorModel
 from tmmsrec.nn.items import LearnedRows
+from tmmsrec.recommender.search import Index
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +53,14 @@ class State:
         model: in evaluation mode; it has observed the whole log.
         dataset: the log with the known users' histories, and the items.
         trained: items 1..trained were there when the model was trained; later ones have no learned row.
+        index: finds candidates where a question allows it; None where every item is scored.
     """
 
     method: Method
     model: Model
     dataset: Dataset
     trained: int
+    index: Index | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -115,11 +119,21 @@ class State:
 
     def score(self, batch: Batch) -> Scored:
         """Scores of a batch with the item vectors at hand."""
-        batch = batch.to(self.device)
-        if self.vectors is None or not isinstance(self.model, VectorModel):
-            return Scored(self.model.score(batch), None, self)
-        users = self.model.users(batch)
+        if self.vectors is None:
+            return Scored(self.model.score(batch.to(self.device)), None, self)
+        users = self.queries(batch)
         return Scored(users @ self.vectors.T, users, self)
+
+    def queries(self, batch: Batch) -> Tensor:
+        """[B, D] user vectors of a batch, for a model whose score is an inner product."""
+        assert isinstance(self.model, VectorModel)
+        return self.model.users(batch.to(self.device))
+
+    def searched_by(self, index: Index | None) -> State:
+        """The same State with an index, or without one; what it has made stays made."""
+        other = copy.copy(self)
+        object.__setattr__(other, "index", index)
+        return other
 
     @cached_property
     def _described(self) -> dict[int, dict[str, Any]]:
