@@ -22,7 +22,7 @@ _ROOMS = {
     "nn.backbones.attention": ("Attention",),
     "nn.fusion": ("MLP", "Add", "Apart", "Linear"),
     "nn.losses": ("BCE", "CrossEntropy", "SampledSoftmax"),
-    "nn.time": ("TIE", "Learned", "Nothing", "Random", "Sinusoid"),
+    "nn.time": ("TIE", "Gap", "Learned", "Nothing", "Random", "Rotary", "Sinusoid"),
     "ranking": ("rank",),
     "recommender": ("Recommender",),
     "study.run": ("Job", "run"),
@@ -32,9 +32,9 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "BCE", "HR", "MLP", "MRR", "NDCG", "TIE", "Adam", "Add", "Apart", "Attention", "ByTime", "CrossEntropy", "Dataset", "Entry",
-    "Job", "Learned", "LeaveOneOut", "Linear", "Nothing", "Preparation", "Random", "Recommender", "SampledSoftmax", "Sequential",
-    "Sinusoid", "Training", "extract_images", "extract_text", "load", "prepare_from", "rank", "resolve_image",
-    "resolve_text", "run", "save",
+    "Gap", "Job", "Learned", "LeaveOneOut", "Linear", "Nothing", "Preparation", "Random", "Recommender", "Rotary",
+    "SampledSoftmax", "Sequential", "Sinusoid", "Training", "extract_images", "extract_text", "load", "prepare_from", "rank",
+    "resolve_image", "resolve_text", "run", "save",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tmmsrec.nn.backbones.attention import Attention
     from tmmsrec.nn.fusion import MLP, Add, Apart, Linear
     from tmmsrec.nn.losses import BCE, CrossEntropy, SampledSoftmax
-    from tmmsrec.nn.time import TIE, Learned, Nothing, Random, Sinusoid
+    from tmmsrec.nn.time import TIE, Gap, Learned, Nothing, Random, Rotary, Sinusoid
     from tmmsrec.ranking import rank
     from tmmsrec.recommender import Recommender
     from tmmsrec.study.run import Job, run

@@ -13,7 +13,7 @@ import importlib
 import json
 import math
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, TypeVar, get_origin, get_type_hints
 
@@ -28,13 +28,17 @@ class ValueProblem(ValueError):
 
 def to_json(value: Any) -> Any:
     """Turn a value, or a tuple, list or dict of values, into plain JSON objects with a ``kind`` for every dataclass."""
+    return _plain(value, lambda owner, field: True)
+
+
+def _plain(value: Any, told: Callable[[Any, dataclasses.Field[Any]], bool]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        body = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **body}
+        names = [f.name for f in dataclasses.fields(value) if told(value, f)]
+        return {"kind": type(value).__name__, **{name: _plain(getattr(value, name), told) for name in names}}
     if isinstance(value, (tuple, list)):
-        return [to_json(v) for v in value]
+        return [_plain(v, told) for v in value]
     if isinstance(value, dict):
-        return {str(k): to_json(v) for k, v in value.items()}
+        return {str(k): _plain(v, told) for k, v in value.items()}
     return value
 
 
@@ -175,8 +179,16 @@ def _read(kind: str, name: str, hint: Any, text: str) -> Any:
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces; equal values have equal texts."""
-    return json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """The one JSON text of a value: sorted keys, no spaces; equal values have equal texts.
+
+    A field that its class got later (``field(metadata={"later": True})``) is left out while it stands at its default, so that
+    what was done before is still known by its key.
+    """
+    return json.dumps(_plain(value, _matters), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _matters(owner: Any, field: dataclasses.Field[Any]) -> bool:
+    return not (field.metadata.get("later") and getattr(owner, field.name) == field.default)
 
 
 def key(*values: Any) -> str:

@@ -28,7 +28,7 @@ from tmmsrec.nn.backbones.trimlp import TriMLP
 from tmmsrec.nn.fusion import MLP, Add, Apart, Linear
 from tmmsrec.nn.losses import BCE, CrossEntropy
 from tmmsrec.nn.outputs import Classifier, Tied
-from tmmsrec.nn.time import TIE, Learned, Nothing, Random, Sinusoid
+from tmmsrec.nn.time import TIE, Gap, Learned, Nothing, Random, Rotary, Sinusoid
 from tmmsrec.space import Axis, Choice, Range, Space
 from tmmsrec.training import Adam, Training
 
@@ -78,6 +78,11 @@ TMMSREC_NO_TIME = replace(TMMSREC, time=Nothing())
 TMMSREC_LEARNED = replace(TMMSREC, time=Learned())
 TMMSREC_RANDOM = replace(TMMSREC, time=Random())
 TMMSREC_SINUSOID = replace(TMMSREC, time=Sinusoid())
+
+# Beyond the paper: elapsed time, and the moment of the request.
+TMMSREC_GAP = replace(TMMSREC, time=Gap())
+TMMSREC_ROTARY = replace(TMMSREC, time=Rotary())
+TMMSREC_TIE_NOW = replace(TMMSREC, time=TIE(query=True))
 
 # Table 6: early fusion.
 TMMSREC_ADD = replace(TMMSREC, fusion=Add())

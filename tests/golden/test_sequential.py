@@ -20,7 +20,7 @@ from tmmsrec.models.sequential import Entry, Sequential
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.fusion import Add, Apart
 from tmmsrec.nn.losses import CrossEntropy
-from tmmsrec.nn.time import TIE, Learned, Nothing
+from tmmsrec.nn.time import TIE, Clock, Learned, Nothing
 from tmmsrec.ranking import rank
 from tmmsrec.training import Adam, Training
 
@@ -85,9 +85,9 @@ def test_adding_commutes_with_tie():
     rows = [torch.randn(2, 3, 12) for _ in range(3)]
     tie = TIE().build(12, 50)
     times, mask = torch.full((2, 3), 1_400_000_000), torch.ones(2, 3, dtype=torch.bool)
-    before = Add().build(12, 3)([x + tie(x, times, mask) for x in rows])[0]
+    before = Add().build(12, 3)([x + tie(x, Clock(times, times, mask)) for x in rows])[0]
     whole = torch.stack(rows).sum(0)
-    torch.testing.assert_close(before, whole + tie(whole, times, mask), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(before, whole + tie(whole, Clock(times, times, mask)), atol=1e-4, rtol=1e-5)
 
 
 def test_one_block_without_position_forgets_order_and_two_do_not():

@@ -11,10 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmmsrec.nn.time import TIE, Learned, Nothing, Random, Sinusoid, civil
+from tmmsrec.nn.time import TIE, Clock, Learned, Nothing, Random, Sinusoid, civil
 
 EVENT = int(datetime(2015, 7, 4, 17, 30, tzinfo=UTC).timestamp())
 ONES = torch.ones(1, 1, dtype=torch.bool)
+
+
+def clock(times, mask=ONES):
+    return Clock(times, times, mask)
 
 
 def rotate(x, year, month, day, **fields):
@@ -46,7 +50,7 @@ BLOCKED = "-2.216627 9.578911 .294217 -4.609171 4.889653 9.677387 1.044649 9.346
 @pytest.mark.parametrize(("layout", "numbers"), [("interleaved", INTERLEAVED), ("blocked", BLOCKED)])
 def test_twelve_coordinates_in_both_layouts(layout, numbers):
     module = TIE(layout=layout).build(12, 50)
-    got = module(torch.arange(1.0, 13.0)[None, None], torch.tensor([[EVENT]]), ONES)[0, 0]
+    got = module(torch.arange(1.0, 13.0)[None, None], clock(torch.tensor([[EVENT]])))[0, 0]
     torch.testing.assert_close(got, torch.tensor([float(v) for v in numbers.split()]), atol=2e-3, rtol=0)
 
 
@@ -118,9 +122,9 @@ def test_theta(d, last, second):
 def test_stays_in_float32_under_autocast():
     x, times = torch.randn(1, 1, 126), torch.tensor([[EVENT]])
     module = TIE().build(126, 50)
-    plain = module(x, times, ONES)
+    plain = module(x, clock(times))
     with torch.autocast("cpu", torch.bfloat16):
-        cast = module(x, times, ONES)
+        cast = module(x, clock(times))
     assert cast.dtype == torch.float32
     assert torch.equal(plain, cast)
 
@@ -136,9 +140,9 @@ def test_dropout_is_on_what_is_added_only_in_training():
     x, times = torch.ones(1, 200, 12), torch.full((1, 200), EVENT)
     mask = torch.ones(1, 200, dtype=torch.bool)
     module = TIE(dropout=0.5).build(12, 200)
-    dropped = (module.train()(x, times, mask) == 0).float().mean()
+    dropped = (module.train()(x, clock(times, mask)) == 0).float().mean()
     assert 0.4 < float(dropped) < 0.6
-    assert (module.eval()(x, times, mask) != 0).all()
+    assert (module.eval()(x, clock(times, mask)) != 0).all()
 
 
 @given(st.integers(-(2**36), 2**36))
@@ -156,7 +160,7 @@ def test_year_origin_only_changes_the_year():
 
 def test_sinusoid_is_the_vanilla_transformers():
     module = Sinusoid(newest_last=False).build(8, 10)
-    row = module(torch.zeros(1, 3, 8), torch.zeros(1, 3), torch.ones(1, 3, dtype=torch.bool))[0, 2]
+    row = module(torch.zeros(1, 3, 8), clock(torch.zeros(1, 3), torch.ones(1, 3, dtype=torch.bool)))[0, 2]
     expected = [f(3 / 10000 ** (2 * i / 8)) for i in range(4) for f in (math.sin, math.cos)]
     torch.testing.assert_close(row, torch.tensor(expected))
 
@@ -166,7 +170,7 @@ def test_positions_count_from_the_newest(encoder):
     """The newest event has the same row however long the history; padding gets nothing."""
     module = encoder.build(12, 6)
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]], dtype=torch.bool)
-    rows = module(torch.zeros(2, 4, 12), torch.zeros(2, 4), mask)
+    rows = module(torch.zeros(2, 4, 12), clock(torch.zeros(2, 4), mask))
     assert torch.equal(rows[0, 2], rows[1, 0])
     assert not rows[~mask].any()
     assert len({tuple(r.tolist()) for r in rows[0, :3]}) == 3
@@ -174,4 +178,4 @@ def test_positions_count_from_the_newest(encoder):
 
 def test_nothing_adds_nothing():
     x = torch.randn(2, 3, 5)
-    assert torch.equal(x + Nothing().build(5, 3)(x, torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)), x)
+    assert torch.equal(x + Nothing().build(5, 3)(x, clock(torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool))), x)

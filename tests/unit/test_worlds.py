@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import io
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.shop import FILES, WORDS, Shop, generate, write_shop
 from tmmsrec.data.shopping import _LONG, DAY, Shopping
 
-ALL = [worlds.checkerboard, worlds.markov, worlds.gap, worlds.cold_items]
+ALL = [worlds.checkerboard, worlds.markov, worlds.gap, partial(worlds.gap, decided_by="now"), worlds.cold_items]
 
 
 def rows(world, places=slice(None)):
@@ -128,6 +129,15 @@ def test_gap_nothing_else_decides():
         assert abs(np.corrcoef(second[later], other)[0, 1]) < 0.03
     assert np.ptp(year) >= 8
     assert all(len(set(log.items[a:b])) == b - a for a, b in zip(log.offsets[:50], log.offsets[1:51], strict=True))
+
+
+def test_gap_until_now_only_the_gap_before_the_target_decides():
+    world = worlds.gap(users=8000, decided_by="now")
+    _, gap, decided, second, pair = gaps_and_choices(world)
+    assert (second[decided] == (gap[decided] > 1)).all()
+    assert (pair[decided] == (pair[decided - 1] + 1) % 10).all()
+    for past in (gap[decided - 1] > 1, second[decided - 1]):
+        assert abs(np.corrcoef(second[decided], past)[0, 1]) < 0.03
 
 
 def test_gap_years_of_the_targets_are_met_in_training():

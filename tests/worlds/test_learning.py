@@ -17,7 +17,7 @@ from tmmsrec.metrics import HR
 from tmmsrec.models.sequential import Entry, Sequential
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.losses import CrossEntropy
-from tmmsrec.nn.time import TIE, Learned, Nothing
+from tmmsrec.nn.time import TIE, Gap, Learned, Nothing, Rotary
 from tmmsrec.ranking import rank
 from tmmsrec.training import Adam, Training
 
@@ -70,10 +70,22 @@ def gap_world():
     return worlds.gap()
 
 
+@pytest.fixture(scope="module")
+def now_world():
+    return worlds.gap(decided_by="now")
+
+
 @pytest.mark.slow
-def test_a_time_aware_model_sees_the_gap(gap_world):
-    """TIE shows the dates of the last two events; the network learns to compare them."""
-    assert earned(gap_world, replace(GAP, time=TIE()), 1, **LONG) > 0.8
+@pytest.mark.parametrize("time", [TIE(), Gap(to_now=False), Rotary()])
+def test_a_time_aware_model_sees_the_gap(gap_world, time):
+    """TIE shows the dates of the last two events, and the network learns to compare them; the others show what passed."""
+    assert earned(gap_world, replace(GAP, time=time), 1, **LONG) > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("time", [TIE(query=True), Gap(), Rotary()])
+def test_a_model_that_is_told_the_moment_of_the_request_sees_the_gap_until_now(now_world, time):
+    assert earned(now_world, replace(GAP, time=time), 1, **LONG) > 0.8
 
 
 @pytest.mark.parametrize("time", [Nothing(), Learned()])
@@ -81,3 +93,8 @@ def test_a_time_blind_model_stays_at_one_half(gap_world, time):
     """It learns which pair is next (HR@2 near 1) and cannot know which of the two."""
     assert abs(earned(gap_world, replace(GAP, time=time), 1) - gap_world.blind["HR@1"]) < 0.05
     assert earned(gap_world, replace(GAP, time=time), 2) > 0.95
+
+
+@pytest.mark.parametrize("time", [TIE(), Gap(to_now=False)])
+def test_a_model_that_reads_the_past_alone_does_not_see_the_gap_until_now(now_world, time):
+    assert abs(earned(now_world, replace(GAP, time=time), 1) - now_world.blind["HR@1"]) < 0.06

@@ -7,6 +7,7 @@ earns, what the best one earns that lacks the one thing the world is about, and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -114,15 +115,23 @@ def markov(users: int = 600, items: int = 40, length: int = 9, p: float = 0.85, 
     return _world("markov", _log(met + 1, _daily(rng, users, length)), items, answers)
 
 
-def gap(users: int = 2000, pairs: int = 10, length: int = 10, seed: int = 0) -> World:
-    """Only the time between the last two events decides which of two items comes next.
+def gap(users: int = 2000, pairs: int = 10, length: int = 10, seed: int = 0, decided_by: Literal["past", "now"] = "past") -> World:
+    """Only one gap decides which of two items comes next: between the last two events, or from the last event until now.
 
     Items come in ``pairs``; everybody walks through them in the same order from a random pair on, so which pair is next
     is easy.  Of the pair, the first item comes after a short gap (the next day), the second after a long one (the same
-    date a year later).  Every gap is a coin of its own, so items say nothing about it, and the moment of the target
-    says nothing about the target.  A calendar shows the gap: a short one changes the day, a long one the year.
-    Blind is one who knows the pair.  A user meets an item once at most, so that sampled negatives may be the other one.
-    Users have 5 to ``length`` events, so that lengths and years of the held-out events are met in training too.
+    date a year later).  Every gap is a coin of its own, so items say nothing about it.  A calendar shows the gap: a short one
+    changes the day, a long one the year.  Blind is one who knows the pair.  A user meets an item once at most, so that sampled
+    negatives may be the other one.  Users have 5 to ``length`` events, so that lengths and years of the held-out events are met
+    in training too.
+
+    Args:
+        users: how many.
+        pairs: of items.
+        length: the most events of a user.
+        seed: of the world.
+        decided_by: "past": the gap between the last two events, and the moment of the request says nothing; "now": the gap between
+            the last event and the request, and the past says nothing.
     """
     if not 5 <= length <= pairs:
         raise DataProblem(f"a gap world needs 5 <= length <= pairs, got length {length} and {pairs} pairs")
@@ -131,13 +140,16 @@ def gap(users: int = 2000, pairs: int = 10, length: int = 10, seed: int = 0) -> 
     pair = (rng.integers(0, pairs, (users, 1)) + np.arange(length)) % pairs
     long = rng.integers(0, 2, (users, length))  # long[:, t]: the gap before event t
     long[:, 0] = 0
-    second = np.concatenate([rng.integers(0, 2, (users, 2)), long[:, 1:-1]], axis=1)  # two items before any gap decides
+    before = 1 if decided_by == "past" else 0  # how many events lie between the deciding gap and the target
+    coins = rng.integers(0, 2, (users, 1 + before))  # for the items before which no gap decides
+    second = np.concatenate([coins, long[:, 1 : length - before]], axis=1)
     years = _YEAR - rng.integers(0, 6, (users, 1)) + np.cumsum(long, axis=1)
     days = rng.integers(0, 10, (users, 1)) + np.cumsum(1 - long, axis=1)
     months = (years - 1970) * 12 + rng.integers(0, 12, (users, 1))
     dates = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + days
     kept = np.arange(length) < lengths[:, None]
-    return _world("gap", _log(1 + 2 * pair + second, dates * DAY, kept), 2 * pairs, (uniform_scores(1), uniform_scores(2)))
+    name = "gap" if decided_by == "past" else "gap until now"
+    return _world(name, _log(1 + 2 * pair + second, dates * DAY, kept), 2 * pairs, (uniform_scores(1), uniform_scores(2)))
 
 
 def cold_items(users: int = 800, side: int = 4, known: int = 8, new: int = 6, seed: int = 0) -> World:

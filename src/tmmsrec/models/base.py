@@ -40,12 +40,10 @@ class Method(ABC):
         inner_product: whether the score is one inner product of a user's and an item's vector; ``build`` then gives a VectorModel.
         reads_users: whether it knows users by rows of their own; then it knows only users of its training, and nothing of what
             they did after it.
-        reads_now: whether the moment of the request changes the scores.
     """
 
     inner_product: ClassVar[bool] = True
     reads_users: ClassVar[bool] = False
-    reads_now: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -65,6 +63,11 @@ class Method(ABC):
     @property
     def reads_time(self) -> bool:
         """Whether the times of past events change the scores."""
+        return False
+
+    @property
+    def reads_now(self) -> bool:
+        """Whether the moment of the request changes the scores."""
         return False
 
     @property

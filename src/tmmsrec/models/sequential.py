@@ -23,9 +23,13 @@ from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.dropout import Dropout
 from tmmsrec.nn.fusion import Apart, Fusion
 from tmmsrec.nn.items import FrozenRows, ItemTable, LearnedRows, initialise
+from tmmsrec.nn.look import Look, together
 from tmmsrec.nn.losses import BCE, Drawn, Loss
 from tmmsrec.nn.outputs import Output, Tied
-from tmmsrec.nn.time import Nothing, TimeEncoder
+from tmmsrec.nn.time import Clock, Nothing, TimeEncoder, TimeModule
+
+#: What a backbone reads: rows [B, L, d], which steps hold something [B, L] where not all do, and how to look at them.
+Stream = tuple[Tensor, Tensor | None, Look | None]
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class Sequential(Method):
                 f"{type(self.backbone).__name__} is not causal: with a loss at every step each step would see its own target; "
                 'take the loss at the last step (steps="last")'
             )
+        if self.time.looks and not self.backbone.looks:
+            raise ValueError(
+                f"{type(self.time).__name__} says how a history is looked at, which {type(self.backbone).__name__} cannot: "
+                "take Attention, with its key mask"
+            )
         self.time.check(self.width)
 
     @property
@@ -115,6 +124,11 @@ class Sequential(Method):
     def reads_time(self) -> bool:
         """Whether the times of past events change the scores."""
         return self.time.reads_time
+
+    @property
+    def reads_now(self) -> bool:
+        """Whether the moment of the request changes the scores."""
+        return self.time.reads_now
 
     @property
     def history(self) -> int:
@@ -163,39 +177,46 @@ class SequentialModel(VectorModel):
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, D] the vectors after every step, streams side by side."""
-        return self._queries([self._encoded(at, x, held) for at, (x, held) in enumerate(self._streams(batch))])
+        return self._queries([self._encoded(at, stream) for at, stream in enumerate(self._streams(batch))])
 
-    def _encoded(self, stream: int, x: Tensor, held: Tensor | None) -> Tensor:
+    def _encoded(self, at: int, stream: Stream) -> Tensor:
         """[B, L, d] of one stream; zero, so without a score, until its modality has been met.
 
         A row of zeros also has no direction for a layer norm to keep: its gradient would be multiplied by 1/sqrt(eps) in each.
         """
-        encoded: Tensor = self._backbone(stream)(x, held)
+        x, held, look = stream
+        encoded: Tensor = self._backbone(at)(x, held) if look is None else self._backbone(at)(x, held, look)
         return encoded if held is None else encoded * (held.cumsum(1) > 0)[..., None]
 
-    def _streams(self, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
-        """What each backbone reads: [B, L, d], and which steps hold something [B, L] where not all do."""
-        mask = batch.mask
-        streams, masks = [], []
-        for table, time in zip(self.item_tables, self.time, strict=True):
+    def _streams(self, batch: Batch) -> list[Stream]:
+        """What each backbone reads."""
+        clock = Clock(batch.times, batch.now, batch.mask)
+        rows, masks, looks = [], [], []
+        for table, time in zip(self.item_tables, self.time_modules, strict=True):
             x = table(batch.items)
             if self.value.entry.scaled:
                 x = x * math.sqrt(self.value.width)
             if self.value.entry.dropped == "rows":
                 x = self.dropout(x)
-                x = x + time(x, batch.times, mask)  # Eq. 11
+                x = x + time(x, clock)  # Eq. 11
             else:
-                x = self.dropout(x + time(x, batch.times, mask))
-            streams.append(x)
+                x = self.dropout(x + time(x, clock))
+            rows.append(x)
             masks.append(None if table.complete else table.has(batch.items))
+            looks.append(time.look(clock))
         if not self.value.fusion.apart:
-            masks = [None]
-        return list(zip(self.fusion(streams), masks, strict=True))
+            masks, looks = [None], [together(looks, self.fusion)]
+        return list(zip(self.fusion(rows), masks, looks, strict=True))
 
     @property
     def item_tables(self) -> list[ItemTable]:
         """The tables, in the order of the modalities."""
         return [t for t in self.tables if isinstance(t, ItemTable)]
+
+    @property
+    def time_modules(self) -> list[TimeModule]:
+        """What the time encoder built, in the order of the modalities."""
+        return [t for t in self.time if isinstance(t, TimeModule)]
 
     def _backbone(self, stream: int) -> nn.Module:
         return self.backbones[stream if len(self.backbones) > 1 else 0]
@@ -203,8 +224,8 @@ class SequentialModel(VectorModel):
     def users(self, batch: Batch) -> Tensor:
         """[B, D] the states after the newest events."""
         vectors = []
-        for at, (x, held) in enumerate(self._streams(batch)):
-            vector = newest(self._backbone(at), x, held, batch.last)
+        for at, (x, held, look) in enumerate(self._streams(batch)):
+            vector = newest(self._backbone(at), x, held, batch.last, look)
             vectors.append(vector if held is None else vector * held.any(1)[:, None])
         return self._queries(vectors)
 

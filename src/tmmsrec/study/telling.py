@@ -156,6 +156,7 @@ def for_whom(report: Report) -> list[Block]:
     ]
     return [
         by_kind(tables, _floors_end(report)),
+        Fold("The same in NDCG@10", [by_kind(tables, _floors_end(report), "NDCG@10")]),
         Beside(drawn),
         Text(f"Groups of at least {FEWEST} users, means over users and seeds with 95 % intervals."),
         Fold("All methods and groups, HR@10", [slices_table(lines)]),
@@ -172,14 +173,14 @@ def slices_table(lines: Sequence[SliceLine], *, intervals: bool = False) -> Tabl
     return Table(["users grouped by", "users", *lines[0].methods], rows, rules, label="groups")
 
 
-def by_kind(tables: Mapping[str, Sequence[pa.Table]], rules: frozenset[int] = frozenset()) -> Table:
-    """HR@10 of every method by kind of target."""
-    lines = slice_lines(tables, {"": kinds(next(iter(tables.values()))[0])})
+def by_kind(tables: Mapping[str, Sequence[pa.Table]], rules: frozenset[int] = frozenset(), metric: str = "HR@10") -> Table:
+    """A metric of every method by kind of target, those never seen in training among them."""
+    lines = slice_lines(tables, {"": kinds(next(iter(tables.values()))[0])}, metric)
     rows: list[list[Cell | str]] = [
         [name, *[Cell(f"{x.methods[name].mean:.3f}", 0, "[{:.3f}, {:.3f}]".format(*x.methods[name].interval)) for x in lines]]
         for name in tables
     ]
-    heads = ["HR@10 where the target is", *[f"{x.label} ({x.users:,} users)" for x in lines]]
+    heads = [f"{metric} where the target is", *[f"{x.label} ({x.users:,} users)" for x in lines]]
     return Table(heads, rows, rules, label="kinds")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from tmmsrec.nn.backbones import Backbone
 from tmmsrec.nn.dropout import Dropout
+from tmmsrec.nn.look import Look, Turn, at, turned
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Attention(Backbone):
 
     source: ClassVar[str] = "SASRec 2018"
 
+    @property
+    def looks(self) -> bool:
+        """Unless padding is looked at too, which has no time."""
+        return self.key_mask
+
     def build(self, width: int, length: int) -> nn.Module:
         """L blocks and a last layer norm; raises ValueError when the heads do not divide the width."""
         if width % self.heads:
@@ -45,21 +51,29 @@ class Attention(Backbone):
         return _Encoder(self, width, length)
 
 
+Angles = tuple[Tensor, Tensor]  # of queries and keys
+
+
+@dataclass(frozen=True, eq=False)
+class _Last:
+    """The columns ``last`` [B] of the newest steps, and what they may look at, [B, 1, 1, L]."""
+
+    last: Tensor
+    seen: Tensor
+
+
 class _Encoder(nn.Module):
     def __init__(self, value: Attention, width: int, length: int) -> None:
         super().__init__()
-        self.key_mask, self.length = value.key_mask, length
+        self.key_mask, self.heads, self.length = value.key_mask, value.heads, length
         self.blocks = nn.ModuleList(_Block(value, width) for _ in range(value.blocks))
         self.norm = nn.LayerNorm(width, eps=1e-8)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, look: Look | None = None) -> Tensor:
+        """[B, L, d] after every step."""
         if not self.key_mask:
             return self._seeing_padding(x)
-        allowed = self._allowed(x, mask)
-        for block in self.blocks:
-            x = block(x, allowed)
-        normed: Tensor = self.norm(x)
-        return normed
+        return self._read(x, self._allowed(x, mask), None, look or Look())
 
     def _seeing_padding(self, x: Tensor) -> Tensor:
         """[B, L, d] where a zero vector before the first event, counted ``length - T`` times, is looked at too."""
@@ -74,20 +88,40 @@ class _Encoder(nn.Module):
         normed: Tensor = self.norm(x)[:, 1:]
         return normed
 
-    def newest(self, x: Tensor, mask: Tensor | None, last: Tensor) -> Tensor:
+    def newest(self, x: Tensor, mask: Tensor | None, last: Tensor, look: Look | None = None) -> Tensor:
         """[B, d] the rows of ``forward`` at ``last`` [B]; the last block makes only these, half of what two blocks would."""
         if not self.key_mask:
-            return _at(self.forward(x, mask), last)[:, 0]
-        allowed = self._allowed(x, mask)
-        for block in self.blocks[:-1]:
-            x = block(x, allowed)
+            return at(self.forward(x, mask), last)[:, 0]
+        return self._read(x, self._allowed(x, mask), _Last(last, self._seen(x, mask, last)), look or Look())[:, 0]
+
+    def _read(self, x: Tensor, allowed: Tensor | None, end: _Last | None, look: Look) -> Tensor:
+        """[B, L, d] after every step, or [B, 1, d] after the last."""
+        looks = look if end is None else look.at(end.last)
+        everywhere, asking = (self._angles(one.turn, x.shape[-1]) for one in (look, looks))
+        seen, own = allowed if end is None else end.seen, looks.rows
+        for number, block in enumerate(self.blocks, 1):
+            if own is not None:
+                own = block(x, seen, own, asking)
+            elif end is not None and number == len(self.blocks):
+                own = block(x, seen, at(x, end.last), asking)
+            if own is None or number < len(self.blocks):
+                x = block(x, allowed, None, everywhere)
+        if own is None:
+            own = x if end is None else at(x, end.last)  # the latter without any block
+        normed: Tensor = self.norm(own)
+        return normed
+
+    def _angles(self, turn: Turn | None, width: int) -> Angles | None:
+        return None if turn is None else turn.angles(width // self.heads)
+
+    @staticmethod
+    def _seen(x: Tensor, mask: Tensor | None, last: Tensor) -> Tensor:
+        """[B, 1, 1, L] which steps the newest may look at."""
         steps = torch.arange(x.shape[1], device=x.device)
         seen = steps <= last[:, None]
         if mask is not None:
             seen = (seen & mask) | (steps == last[:, None])
-        for block in self.blocks[-1:]:
-            return cast(Tensor, self.norm(block(x, seen[:, None, None], last)[:, 0]))
-        return cast(Tensor, self.norm(_at(x, last)[:, 0]))
+        return seen[:, None, None]
 
     @staticmethod
     def _allowed(x: Tensor, mask: Tensor | None) -> Tensor | None:
@@ -98,11 +132,6 @@ class _Encoder(nn.Module):
         causal = steps[:, None] >= steps
         itself = steps[:, None] == steps  # a row with nothing to look at looks at itself, so no row is NaN
         return ((causal & mask[:, None, :]) | itself)[:, None]
-
-
-def _at(x: Tensor, last: Tensor | None) -> Tensor:
-    """[B, 1, d] the rows of x [B, L, d] at ``last`` [B]; all of x without it."""
-    return x if last is None else x[torch.arange(len(last), device=x.device), last][:, None]
 
 
 class _Block(nn.Module):
@@ -118,26 +147,29 @@ class _Block(nn.Module):
         self.forward_norm = nn.LayerNorm(width, eps=1e-8)
         self.dropout = Dropout(value.dropout)
 
-    def forward(self, x: Tensor, allowed: Tensor | None, last: Tensor | None = None) -> Tensor:
-        """[B, L, d]; or [B, 1, d], the rows at ``last`` alone."""
-        own = _at(x, last)
+    def forward(self, x: Tensor, allowed: Tensor | None, asking: Tensor | None = None, angles: Angles | None = None) -> Tensor:
+        """[B, L, d]; or [B, K, d] for rows that ask, which see x as ``allowed`` says and are not seen."""
+        own = x if asking is None else asking
         if self.value.norm == "post":
-            own = self.attention_norm(own + self.attend(own, x, allowed))
+            own = self.attention_norm(own + self.attend(own, x, allowed, angles))
             done: Tensor = self.forward_norm(own + self.feed(own))
             return done
         if self.value.norm == "pre":
             normed = self.attention_norm(x)
-            own = own + self.attend(_at(normed, last), normed, allowed)
+            query = normed if asking is None else self.attention_norm(asking)
+            own = own + self.attend(query, normed, allowed, angles)
             return own + self.feed(self.forward_norm(own))
         query = self.attention_norm(own)
-        z = self.forward_norm(query + self.attend(query, x, allowed))
+        z = self.forward_norm(query + self.attend(query, x, allowed, angles))
         out: Tensor = z + self.feed(z)
         return out
 
-    def attend(self, query: Tensor, source: Tensor, allowed: Tensor | None) -> Tensor:
+    def attend(self, query: Tensor, source: Tensor, allowed: Tensor | None, angles: Angles | None = None) -> Tensor:
         """Each step looks at itself and earlier steps; padding stands to the right and is never seen."""
         q = self._heads(self.query(query))
         k, v = (self._heads(part) for part in self.key_value(source).chunk(2, dim=-1))
+        if angles is not None:
+            q, k = turned(q, angles[0]), turned(k, angles[1])
         p = self.value.dropout if self.training else 0.0
         seen = scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=p, is_causal=allowed is None)
         joined: Tensor = self.output(seen.transpose(1, 2).flatten(-2))
