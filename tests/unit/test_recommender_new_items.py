@@ -107,8 +107,8 @@ def test_broken_and_missing_pictures_are_said_and_masked(shopkeeper, tmp_path):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"title": "no id"}, r"items\[1\] has no usable id"),
-        ({"id": "", "title": "x"}, r"items\[1\] has no usable id"),
+        ({"title": "no id"}, r"items\[1\]\.id: .* is no usable id"),
+        ({"id": "", "title": "x"}, r"items\[1\]\.id: .* is no usable id"),
         ({"id": "good"}, r"items\[1\] has the id 'good', as items\[0\] has"),
         (
             {"id": "N", "titel": "x"},

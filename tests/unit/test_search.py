@@ -240,6 +240,6 @@ def test_equal_scores_stay_in_the_order_of_the_catalogue():
     near = exact.with_search(HNSW())
     state = near._state
     users = state.vectors[100:101] * 5
-    rows, scores = approximate.best(state, users, 10, None, [])
+    rows, scores = approximate.best(state, users, [approximate.Wish.of(state, 10, None, None)])
     assert rows[0].tolist() == list(range(100, 110))
     assert len(set(scores[0].tolist())) == 1

@@ -38,14 +38,14 @@ class Ids:
         return self.array[int(row) - self.first].as_py()
 
     def __contains__(self, value: Any) -> bool:
-        return self._same_type(value) in self._rows
+        return self.same_type(value) in self._rows
 
     @cached_property
     def _rows(self) -> dict[Any, int]:
         return {v: self.first + i for i, v in enumerate(self.array.to_pylist())}
 
-    def _same_type(self, value: Any) -> Any:
-        # 42 and "42" name the same id when the log holds one type only; "042" never becomes 42.
+    def same_type(self, value: Any) -> Any:
+        """A value in the type of the ids: 42 and "42" name the same id, for all are of one type; "042" never becomes 42."""
         if pa.types.is_integer(self.array.type):
             if isinstance(value, str) and value.isascii() and value.isdigit() and str(int(value)) == value:
                 return int(value)
@@ -58,7 +58,7 @@ class Ids:
         Raises:
             UnknownId: the id is not there; the message names the nearest one.
         """
-        found = self._rows.get(self._same_type(value))
+        found = self._rows.get(self.same_type(value))
         if found is None:
             close = difflib.get_close_matches(str(value), [str(v) for v in list(self._rows)[:20000]], n=1)
             hint = f"; the nearest known one is '{close[0]}'" if close else ""

@@ -20,6 +20,7 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract import encode_items
 from tmmsrec.extract.base import Absent, Content, Encoded, Fitted, Work
 from tmmsrec.models.base import Model
+from tmmsrec.recommender.asking import new_id
 from tmmsrec.recommender.state import State, build
 
 Encoders = dict[str, Fitted | DataProblem]  # a problem stands for an encoder of the bundle that this version cannot use
@@ -80,7 +81,7 @@ def with_items(state: State, records: Sequence[Record], encoders: Encoders) -> t
     for name, old in state.dataset.features.items():
         features[name], reasons[name] = _encoded(name, old, given, encoders.get(name))
     dataset = _grown_dataset(state.dataset, given, features)
-    after = State(state.method, _grown_model(state, dataset), dataset, state.trained)
+    after = replace(state, model=_grown_model(state, dataset), dataset=dataset)
     knows = after.knows.cpu().numpy()
     added = [
         Added(
@@ -101,7 +102,7 @@ def _check(catalog: Catalog, records: Sequence[Record]) -> _Given:
     ids: dict[Any, int] = {}
     known = {"id", "image", *catalog.fields.column_names}
     for n, record in enumerate(records):
-        one = _id(catalog.ids, record.get("id"), f"items[{n}]")
+        one = new_id(catalog.ids, record.get("id"), f"items[{n}].id")
         if one in ids:
             raise DataProblem(f"items[{n}] has the id {one!r}, as items[{ids[one]}] has: give each item once")
         ids[one] = n
@@ -118,21 +119,6 @@ def _check(catalog: Catalog, records: Sequence[Record]) -> _Given:
             rows[n] = fresh = fresh + 1
     columns = {name: _column(catalog, name, records, list(ids), rows) for name in catalog.fields.column_names}
     return _Given(records, list(ids), rows, pa.table(columns), before)
-
-
-def _id(ids: Ids, value: Any, where: str) -> Any:
-    """An id in the catalogue's type."""
-    if value is None or value == "" or isinstance(value, bool) or not isinstance(value, (str, int, np.integer)):
-        raise DataProblem(f"{where} has no usable id ({value!r}): give it text or a whole number under 'id'")
-    if not pa.types.is_integer(ids.array.type):
-        return str(value)
-    try:
-        whole = int(value)
-    except ValueError:
-        whole = None
-    if whole is None or str(whole) != str(value):
-        raise DataProblem(f"{where} has the id {value!r}, but the ids of this catalogue are whole numbers")
-    return whole
 
 
 def _column(catalog: Catalog, name: str, records: Sequence[Record], ids: list[Any], rows: NDArray[np.int64]) -> pa.Array:
@@ -217,7 +203,7 @@ def _grown_dataset(dataset: Dataset, given: _Given, features: dict[str, Features
 
 def _grown_model(state: State, dataset: Dataset) -> Model:
     """The same parameters over the grown catalogue; rows of new items are zero."""
-    model = build(state.method, dataset, state.trained)
+    model = build(state.method, dataset, state.trained, state.trained_users)
     before, after = state.dataset.n_items + 1, dataset.n_items + 1
     fresh = model.state_dict()
     kept = {name: _grown_tensor(old, fresh.get(name), before, after) for name, old in state.model.state_dict().items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.recommender import approximate, asking
-from tmmsrec.recommender.asking import Asked
+from tmmsrec.recommender.asking import Asked, Question
 from tmmsrec.recommender.state import Scored, State
 
 Basis = Literal["model", "popularity"]
@@ -50,42 +50,62 @@ class Wanted:
     items: Tensor | None
 
     @classmethod
-    def of(cls, state: State, k: int, exclude_seen: bool, allow: Iterable[Any] | None, deny: Iterable[Any] | None) -> Wanted:
+    def of(cls, state: State, asked: Question) -> Wanted:
         """From what was asked; raises DataProblem or UnknownId, naming the place."""
         ids, items = state.dataset.catalog.ids, None
-        if allow is not None or deny is not None:
-            items = torch.full((state.dataset.n_items + 1,), allow is None)
-            if allow is not None:
-                items[torch.from_numpy(asking.rows_of(ids, allow, "allow"))] = True
-            if deny is not None:
-                items[torch.from_numpy(asking.rows_of(ids, deny, "deny"))] = False
+        if asked.allow is not None or asked.deny is not None:
+            items = torch.full((state.dataset.n_items + 1,), asked.allow is None)
+            if asked.allow is not None:
+                items[torch.from_numpy(asking.rows_of(ids, asked.allow, "allow"))] = True
+            if asked.deny is not None:
+                items[torch.from_numpy(asking.rows_of(ids, asked.deny, "deny"))] = False
             items = items.to(state.device)
-        return cls(asking.count_of(k), exclude_seen, items)
+        if asked.where is not None:
+            passed = state.filters.mask(asked.where)
+            items = passed if items is None else items & passed
+        return cls(asking.count_of(asked.k), asked.exclude_seen, items)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one Question.
+
+    Attributes:
+        items: the best first.
+        basis: what they were chosen by, see ``Recommendation``.
+        at: the moment asked about, seconds UTC.
+        read: how many events of the history the model read.
+    """
+
+    items: list[Recommendation]
+    basis: Basis
+    at: int
+    read: int
 
 
 @torch.inference_mode()
-def answers(state: State, asked: Sequence[Asked], wanted: Wanted) -> list[list[Recommendation]]:
-    """The best items for each question, in the order asked."""
-    found: list[list[Recommendation]] = [[] for _ in asked]
+def answers(state: State, asked: Sequence[Asked], wanted: Sequence[Wanted]) -> list[Answer]:
+    """The best items for each question and what it wants, in the order asked."""
+    found: dict[int, Answer] = {}
     for chosen in _blocks(asked, state):
-        near = _by_index(state, [asked[n] for n in chosen], wanted)
-        for n, answer in zip(chosen, near, strict=True):
-            found[n] = answer or []
-        chosen = [n for n, answer in zip(chosen, near, strict=True) if answer is None]
+        near = _by_index(state, [asked[n] for n in chosen], [wanted[n] for n in chosen])
+        found |= {n: answer for n, answer in zip(chosen, near, strict=True) if answer is not None}
+        chosen = [n for n in chosen if n not in found]
         if not chosen:
             continue
-        block = [asked[n] for n in chosen]
+        block, wishes = [asked[n] for n in chosen], [wanted[n] for n in chosen]
         scored, eligible = _score(state, block)
-        if wanted.items is not None:
-            eligible = eligible & wanted.items
         scores = _hidden(scored.scores, eligible)
-        if wanted.exclude_seen:
-            owner = np.repeat(np.arange(len(block)), [len(one.items) for one in block])
-            seen = np.concatenate([one.items for one in block])
-            scores[torch.from_numpy(owner).to(state.device), torch.from_numpy(seen).to(state.device)] = -torch.inf
-        for n, answer in zip(chosen, _best(scored, scores, wanted.k), strict=True):
-            found[n] = answer
-    return found
+        for n, wish in enumerate(wishes):
+            if wish.items is not None:
+                scores[n].masked_fill_(~wish.items, -torch.inf)
+            if wish.exclude_seen:
+                scores[n, torch.from_numpy(block[n].items).to(state.device)] = -torch.inf
+        best = _best(scored, scores, max(wish.k for wish in wishes), [wish.k for wish in wishes])
+        most = 0 if scored.basis == "popularity" else state.method.history
+        for n, one, told in zip(chosen, block, best, strict=True):
+            found[n] = Answer(told, scored.basis, one.at, min(len(one.items), most))
+    return [found[n] for n in range(len(asked))]
 
 
 @torch.inference_mode()
@@ -98,8 +118,8 @@ def placed(state: State, asked: Asked, rows: Tensor) -> list[Recommendation]:
 
 
 @torch.inference_mode()
-def similar(state: State, row: int, k: int) -> list[Recommendation]:
-    """The k items nearest to one by the cosine of whole vectors; without vectors, what follows the item alone.
+def similar(state: State, row: int, wanted: Wanted) -> list[Recommendation]:
+    """The items nearest to one by the cosine of whole vectors; without vectors, what follows the item alone.
 
     Raises:
         DataProblem: the item has no vector, or the method none at all and no use for a history.
@@ -122,7 +142,9 @@ def similar(state: State, row: int, k: int) -> list[Recommendation]:
         lengths = state.norms.clamp_min(torch.finfo(state.norms.dtype).tiny)
         scored = _Cosine(unit @ state.vectors.T / lengths, unit, state)
     eligible[row] = False
-    return _best(scored, _hidden(scored.scores, eligible), k)[0]
+    if wanted.items is not None:
+        eligible &= wanted.items
+    return _best(scored, _hidden(scored.scores, eligible), wanted.k)[0]
 
 
 class _Popular(Scored):
@@ -142,37 +164,40 @@ def _blocks(asked: Sequence[Asked], state: State) -> Iterator[list[int]]:
     """Questions in blocks, shortest history first; those that the model cannot read apart."""
     size = max(1, min(512, _BLOCK_SCORES // (state.dataset.n_items + 1)))
     order = np.argsort([len(a.items) for a in asked], kind="stable").tolist()
-    readable = [_readable(state, a) for a in asked]
+    readable = [state.readable(a) for a in asked]
     for part in ([n for n in order if not readable[n]], [n for n in order if readable[n]]):
         for start in range(0, len(part), size):
             yield part[start : start + size]
 
 
-def _readable(state: State, one: Asked) -> bool:
-    """Whether the model can say anything: it knows the user's own row, or there is a history to read."""
-    return one.user != asking.NOBODY if state.method.reads_users else len(one.items) > 0
-
-
 def _score(state: State, block: Sequence[Asked]) -> tuple[Scored, Tensor]:
     """Scores of questions that the model can all read, or none of them; and which items [I+1] may be recommended by them."""
-    if _readable(state, block[0]):
+    if state.readable(block[0]):
         return state.score(asking.batch_of(block, state.method.history)), state.knows
     eligible = torch.ones_like(state.knows)
     eligible[0] = False
     return _Popular(state.popularity.expand(len(block), -1), None, state), eligible
 
 
-def _by_index(state: State, block: Sequence[Asked], wanted: Wanted) -> list[list[Recommendation] | None]:
+def _by_index(state: State, block: Sequence[Asked], wanted: Sequence[Wanted]) -> list[Answer | None]:
     """The answers that an index can give; None for questions that must be answered exactly."""
-    if state.index is None or not _readable(state, block[0]):
-        return [None] * len(block)
-    users = state.queries(asking.batch_of(block, state.method.history))
-    seen = [torch.from_numpy(np.unique(one.items)).to(state.device) for one in block] if wanted.exclude_seen else []
-    found = approximate.best(state, users, wanted.k, wanted.items, seen)
-    if found is None:
-        return [None] * len(block)
-    told = _told(Scored(users.new_zeros(len(block), 0), users, state), *found)
-    return [one if len(one) == wanted.k else None for one in told]  # too few left: only a look at all items says how many
+    found: list[Answer | None] = [None] * len(block)
+    if state.index is None or not state.readable(block[0]):
+        return found
+    wishes = [
+        approximate.Wish.of(state, w.k, w.items, one.items if w.exclude_seen else None)
+        for one, w in zip(block, wanted, strict=True)
+    ]
+    chosen = [n for n, wish in enumerate(wishes) if wish.fetched]
+    if not chosen:
+        return found
+    users = state.queries(asking.batch_of([block[n] for n in chosen], state.method.history))
+    rows, scores = approximate.best(state, users, [wishes[n] for n in chosen])
+    told = _told(Scored(users.new_zeros(len(users), 0), users, state), rows, scores, most=[wishes[n].k for n in chosen])
+    for n, items in zip(chosen, told, strict=True):
+        if len(items) == wishes[n].k:  # of fewer only a look at all items says that there are no more
+            found[n] = Answer(items, "model", block[n].at, min(len(block[n].items), state.method.history))
+    return found
 
 
 def _hidden(scores: Tensor, eligible: Tensor) -> Tensor:
@@ -180,8 +205,11 @@ def _hidden(scores: Tensor, eligible: Tensor) -> Tensor:
     return torch.where(eligible & ~scores.isnan(), scores, -torch.inf)
 
 
-def _best(scored: Scored, scores: Tensor, k: int) -> list[list[Recommendation]]:
-    """The k best of each row of scores [B, I+1] that are above -inf; equal scores in the order of the catalogue, whatever k is."""
+def _best(scored: Scored, scores: Tensor, k: int, most: Sequence[int] | None = None) -> list[list[Recommendation]]:
+    """The k best of each row of scores [B, I+1] that are above -inf, or ``most`` [B] of them where that is less.
+
+    Equal scores stand in the order of the catalogue, whatever k is.
+    """
     k = min(k, scores.shape[1])
     rows = scores.topk(k, dim=1).indices.sort(dim=1).values
     values, order = scores.gather(1, rows).sort(dim=1, descending=True, stable=True)
@@ -190,11 +218,13 @@ def _best(scored: Scored, scores: Tensor, k: int) -> list[list[Recommendation]]:
     cut = ((scores >= last).sum(1) > k) & (last[:, 0] > -torch.inf)  # equal scores within and beyond the k: topk chose any of them
     if cut.any():
         rows[cut] = scores[cut].sort(dim=1, descending=True, stable=True).indices[:, :k]
-    return _told(scored, rows, values)
+    return _told(scored, rows, values, most=most)
 
 
-def _told(scored: Scored, rows: Tensor, scores: Tensor, ranks: list[list[int]] | None = None) -> list[list[Recommendation]]:
-    """Item rows and scores [B, k] as recommendations; those at -inf are left out."""
+def _told(
+    scored: Scored, rows: Tensor, scores: Tensor, ranks: list[list[int]] | None = None, most: Sequence[int] | None = None
+) -> list[list[Recommendation]]:
+    """Item rows and scores [B, k] as recommendations, ``most`` [B] of each row; those at -inf are left out."""
     ids, describe, basis = scored.state.dataset.catalog.ids, scored.state.describe, scored.basis
     shares = {name: part.tolist() for name, part in scored.shares(rows).items()}
     found = []
@@ -209,7 +239,7 @@ def _told(scored: Scored, rows: Tensor, scores: Tensor, ranks: list[list[int]] |
                     shares={name: part[n][at] for name, part in shares.items()},
                     basis=basis,
                 )
-                for at, (row, score) in enumerate(zip(row_list, score_list, strict=True))
+                for at, (row, score) in enumerate(zip(row_list[: most[n] if most else None], score_list, strict=False))
                 if score > -np.inf
             ]
         )

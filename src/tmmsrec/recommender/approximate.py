@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tmmsrec.data.problems import DataProblem
@@ -19,6 +21,8 @@ from tmmsrec.recommender.state import State
 _MOST = 1000  # candidates: a question that needs more is answered exactly
 _QUERIES, _TIMED = 1000, 100
 _NUMBERS = 32_000_000  # of item vectors gathered at once
+
+Cut = TypeVar("Cut", Tensor, list[asking.Asked])
 
 
 def indexed(state: State, how: Search, k: int = 10) -> State:
@@ -43,51 +47,65 @@ def regrown(state: State, before: State) -> State:
         return state.searched_by(before.index.grown(state.vectors, state.knows))
 
 
-def best(state: State, users: Tensor, k: int, allowed: Tensor | None, seen: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
-    """The k best of each query among an index's candidates; None when the question is better answered exactly.
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """What one answer may hold.
 
-    Args:
-        state: has an index.
-        users: [B, D] user vectors.
-        k: how many.
-        allowed: [I+1] bool, which items an answer may hold; None for all.
-        seen: for each query, item rows to leave out.
+    Attributes:
+        k: how many items.
+        allowed: [I+1] bool; None for all.
+        seen: item rows to leave out.
+        fetched: how many candidates that takes; 0 where it is better answered exactly.
+    """
+
+    k: int
+    allowed: Tensor | None
+    seen: Tensor
+    fetched: int
+
+    @classmethod
+    def of(cls, state: State, k: int, allowed: Tensor | None, seen: NDArray[np.int64] | None) -> Wish:
+        """Of a question."""
+        out = torch.from_numpy(np.zeros(0, np.int64) if seen is None else np.unique(seen)).to(state.device)
+        wanted = k + len(out)
+        left = state.known if allowed is None else int((state.knows & allowed).sum())
+        # Enough whatever is hidden, where that is little; else twice what would do if the hidden ones lay anywhere.
+        fetched = wanted + min(state.known - left, math.ceil(2 * wanted * state.known / max(1, left)))
+        return cls(k, allowed, out, fetched if fetched <= _MOST else 0)
+
+
+def best(state: State, users: Tensor, wishes: Sequence[Wish]) -> tuple[Tensor, Tensor]:
+    """The best of an index's candidates for user vectors [B, D] and what each wishes.
 
     Returns:
-        Item rows and scores [B, up to k], best first, equal scores in the order of the catalogue; -inf where fewer are left.
+        Item rows and scores [B, up to the largest k], best first, equal scores in the order of the catalogue; -inf where fewer
+        are left.
     """
     index, vectors = state.index, state.vectors
-    if index is None or vectors is None:
-        return None
-    eligible = state.knows if allowed is None else state.knows & allowed
-    known, left = int(state.knows.sum()), int(eligible.sum())
-    wanted = k + max((len(one) for one in seen), default=0)
-    # Enough whatever is hidden, where that is little; else twice what would do if the hidden ones lay anywhere.
-    fetched = wanted + min(known - left, math.ceil(2 * wanted * known / max(1, left)))
-    if fetched > _MOST or not left:
-        return None
-    rows = index.candidates(users, vectors, fetched).sort(dim=1).values
+    assert index is not None
+    assert vectors is not None
+    rows = index.candidates(users, vectors, max(wish.fetched for wish in wishes)).sort(dim=1).values
     scores = _scores(users, vectors, rows)
-    hidden = (rows == 0) | ~eligible[rows]
-    for n, one in enumerate(seen):
-        hidden[n] |= torch.isin(rows[n], one)
+    hidden = ~state.knows[rows]
+    for n, wish in enumerate(wishes):
+        if len(wish.seen):
+            hidden[n] |= torch.isin(rows[n], wish.seen)
+        if wish.allowed is not None:
+            hidden[n] |= ~wish.allowed[rows[n]]
     scores, order = scores.masked_fill(hidden, -torch.inf).sort(dim=1, descending=True, stable=True)
-    return rows.gather(1, order)[:, :k], scores[:, :k]
+    most = max(wish.k for wish in wishes)
+    return rows.gather(1, order)[:, :most], scores[:, :most]
 
 
 def _measured(state: State, index: Index, k: int) -> Recall | None:
     """Recall of the k best over known users, at most 1,000 spread over all of them; None when nobody can be asked for."""
     vectors = state.vectors
     assert vectors is not None
-    log = state.dataset.interactions
-    known = np.flatnonzero(log.lengths)
-    known = known[:: max(1, -(-len(known) // _QUERIES))]
-    if not len(known):
+    asked = state.of_everybody(most=_QUERIES)
+    if not asked:
         return None
-    now = asking.now_seconds()
-    asked = [asking.of_user(state.dataset, state.dataset.users[int(row)], None, now) for row in known]
-    users = torch.cat([state.queries(asking.batch_of(asked[n : n + 256], state.method.history)) for n in range(0, len(asked), 256)])
-    k = min(k, int(state.knows.sum()))
+    users = torch.cat([state.queries(asking.batch_of(part, state.method.history)) for part in _parts(asked, 256)])
+    k = min(k, state.known)
 
     def exact(some: Tensor) -> Tensor:
         return (some @ vectors.T).masked_fill(~state.knows, -torch.inf).topk(k, dim=1).indices
@@ -118,5 +136,5 @@ def _scores(users: Tensor, vectors: Tensor, rows: Tensor) -> Tensor:
     return torch.cat([torch.einsum("bd,bmd->bm", some, vectors[own]) for some, own in parts])
 
 
-def _parts(whole: Tensor, size: int) -> list[Tensor]:
+def _parts(whole: Cut, size: int) -> list[Cut]:
     return [whole[start : start + size] for start in range(0, len(whole), size)]

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from tmmsrec.data.batch import Batch, history_batch
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.problems import DataProblem, UnknownId
+from tmmsrec.recommender.people import History, NewEvent, People
 
 Moment = int | float | str | datetime | date | np.datetime64
 Event = tuple[Any, Moment]
+Where = Mapping[str, Any]  # field -> values that will do, or {"min": ..., "max": ...}
 
 NOBODY = -1  # the user row of a history given by hand: a model that reads user rows must not take it for user 0
 _Y1971, _Y2100 = 31_536_000, 4_102_444_800
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a person asks; ``Recommender.recommend`` says what each of it means."""
+
+    user: Any = None
+    history: Iterable[Event] | None = None
+    at: Moment | None = None
+    k: int = 10
+    exclude_seen: bool = False
+    allow: Iterable[Any] | None = None
+    deny: Iterable[Any] | None = None
+    where: Where | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """One question.
+    """One question in rows and seconds.
 
     Attributes:
         user: user row, or NOBODY.
@@ -69,17 +86,35 @@ def seconds_of(value: Moment, where: str) -> int:
     return int(np.floor(moment))
 
 
+def of_question(people: People, ids: Ids, question: Question, now: int, where: str | None = None) -> Asked:
+    """A question in rows and seconds; ``where`` names the user or the history in messages.
+
+    Raises:
+        UnknownId: unknown user, or an unknown item in the history.
+        DataProblem: neither or both of user and history, a time that cannot be read, or an event after the moment asked about.
+    """
+    at = None if question.at is None else seconds_of(question.at, "at")
+    if (question.user is None) == (question.history is None):
+        raise DataProblem("give either user= (a known user) or history= (a list of (item, time))")
+    if question.history is not None:
+        return of_history(ids, question.history, at, now, where or "history")
+    row = row_of(people, question.user, where or "user")
+    return of_known(row, people.history(row), at, now)
+
+
 def of_user(dataset: Dataset, user: Any, at: int | None, now: int, where: str = "user") -> Asked:
-    """The history of a known user up to ``at``; raises UnknownId."""
+    """The history of a known user of a Dataset up to ``at``; raises UnknownId."""
     row = row_of(dataset.users, user, where)
-    log = dataset.interactions
-    start, end = int(log.offsets[row]), int(log.offsets[row + 1])
-    times = log.times[start:end]
+    return of_known(row, People(dataset.users, dataset.interactions).history(row), at, now)
+
+
+def of_known(row: int, history: History, at: int | None, now: int) -> Asked:
+    """A known user's history up to ``at``."""
+    items, times = history
     if at is not None:
-        end = start + int(np.searchsorted(times, at, side="right"))
-    newest = int(log.times[end - 1]) if end > start else now
-    items, times = np.asarray(log.items[start:end], np.int64), np.asarray(log.times[start:end], np.int64)
-    return Asked(row, items, times, at if at is not None else max(now, newest))
+        end = int(np.searchsorted(times, at, side="right"))
+        return Asked(row, items[:end], times[:end], at)
+    return Asked(row, items, times, max(now, int(times[-1])) if len(times) else now)
 
 
 def of_history(ids: Ids, history: Iterable[Event], at: int | None, now: int, where: str = "history") -> Asked:
@@ -106,7 +141,42 @@ def of_history(ids: Ids, history: Iterable[Event], at: int | None, now: int, whe
     return Asked(NOBODY, items[order], times[order], at if at is not None else max([now, *moments]))
 
 
-def row_of(ids: Ids, value: Any, where: str) -> int:
+def of_events(people: People, users: Ids, items: Ids, events: Iterable[tuple[Any, Any, Moment]]) -> list[NewEvent]:
+    """(user, item, time) events that no history holds yet, each once.
+
+    Raises:
+        UnknownId: an item that the catalogue does not hold; its place is named.
+        DataProblem: an event that is no (user, item, time), a user id that cannot be one, or a time that cannot be read.
+    """
+    if isinstance(events, (str, bytes)) or not isinstance(events, Iterable):
+        raise DataProblem(f"events must be a list of (user, item, time), got {events!r}")
+    found = []
+    for place, event in enumerate(events):
+        spot = f"events[{place}]"
+        if isinstance(event, (str, bytes)) or not isinstance(event, Sequence) or len(event) != 3:
+            raise DataProblem(f"{spot} must be (user, item, time), got {event!r}")
+        user = new_id(users, event[0], f"{spot}.user")
+        found.append(NewEvent(place, user, row_of(items, event[1], f"{spot}.item"), seconds_of(event[2], f"{spot}.at")))
+    return people.unseen(found)
+
+
+def new_id(ids: Ids, value: Any, where: str) -> Any:
+    """An id that may be new, in the type of those that are there; raises DataProblem that begins with ``where``."""
+    if value is None or value == "" or isinstance(value, bool) or not isinstance(value, (str, int, np.integer)):
+        raise DataProblem(f"{where}: {value!r} is no usable id: give text or a whole number")
+    if not pa.types.is_integer(ids.array.type):
+        return str(value)
+    try:
+        whole = int(value)
+        pa.scalar(whole, type=ids.array.type)
+    except (ValueError, OverflowError):  # pa.ArrowInvalid is a ValueError
+        whole = None
+    if whole is None or str(whole) != str(value):
+        raise DataProblem(f"{where}: the id is {value!r}, but the {ids.what} ids here are whole numbers ({ids.array.type})")
+    return whole
+
+
+def row_of(ids: Ids | People, value: Any, where: str) -> int:
     """The row of an outside id; UnknownId names the place in what was given."""
     try:
         return ids.row(value)

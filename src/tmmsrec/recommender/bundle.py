@@ -45,6 +45,7 @@ def write(folder: Path, state: State, about: Mapping[str, Any], encoders: Encode
         "written_by": tmmsrec.__version__,
         "method": values.to_json(state.method),
         "trained_items": state.trained,
+        "trained_users": state.trained_users,
         "encoders": sorted(encoders),
         "about": values.to_json(dict(about)),
     }
@@ -55,7 +56,7 @@ def write(folder: Path, state: State, about: Mapping[str, Any], encoders: Encode
     try:
         with store.atomic_folder(folder) as fresh:
             write_tensors(fresh / "weights.safetensors", state.model.state_dict())
-            store.save(state.dataset, fresh / "dataset")
+            store.save(state.people.merged(state.dataset), fresh / "dataset")
             for name, encoder in encoders.items():
                 if isinstance(encoder, DataProblem):
                     raise encoder
@@ -84,15 +85,18 @@ def read(folder: Path) -> tuple[State, dict[str, Any], Encoders]:
     trained = head["trained_items"]
     if not isinstance(trained, int) or not 0 <= trained <= dataset.n_items:
         raise DataProblem(f"{folder / HEAD} says {trained!r} items were trained; the bundle holds {dataset.n_items}")
+    users = head.get("trained_users", dataset.n_users)  # bundles of the first versions hold no others
+    if not isinstance(users, int) or not 0 <= users <= dataset.n_users:
+        raise DataProblem(f"{folder / HEAD} says {users!r} users were trained; the bundle holds {dataset.n_users}")
     weights = folder / "weights.safetensors"
     try:
-        model = build(method, dataset, trained)
+        model = build(method, dataset, trained, users)
         model.load_state_dict(read_tensors(weights)[0])
     except (RuntimeError, KeyError) as problem:
         raise DataProblem(f"{weights} does not fit the method and the items of its bundle: {problem}") from None
     except ValueError as problem:
         raise DataProblem(f"the bundle {folder} is damaged: {problem}") from None
-    return State(method, model.eval(), dataset, trained), head["about"], _encoders(folder, head["encoders"])
+    return State(method, model.eval(), dataset, trained, users), head["about"], _encoders(folder, head["encoders"])
 
 
 def _head(folder: Path) -> dict[str, Any]:

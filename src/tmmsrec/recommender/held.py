@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import Part
@@ -17,8 +20,9 @@ from tmmsrec.extract.base import Fitted
 from tmmsrec.models.base import Method, Model
 from tmmsrec.recommender import approximate, asking, bundle
 from tmmsrec.recommender.adding import Added, Encoders, with_items
-from tmmsrec.recommender.answering import Recommendation, Wanted, answers, placed, similar
-from tmmsrec.recommender.asking import Asked, Event, Moment
+from tmmsrec.recommender.answering import Answer, Recommendation, Wanted, answers, placed, similar
+from tmmsrec.recommender.asking import Asked, Event, Moment, Question, Where
+from tmmsrec.recommender.people import AddedEvents, NewEvent, People
 from tmmsrec.recommender.search import Index, Search
 from tmmsrec.recommender.state import State, only_first
 
@@ -73,23 +77,27 @@ class Recommender:
     def save(self, folder: Path | str) -> None:
         """Write a bundle: a folder with the model, the items, the users' histories and the encoders, replaced as a whole.
 
+        Items and events that were added are in it.  What is popular is then counted with them.
+
         Raises:
             DataProblem: the folder holds something else, or the disk refuses; what stood there before is untouched.
         """
-        bundle.write(Path(folder), self._state, self.about, self._encoders)
+        with self._adding:
+            bundle.write(Path(folder), self._state, self.about, self._encoders)
 
     def with_search(self, how: Search) -> Recommender:
-        """Another Recommender of the same model and items that searches in this way; ``HNSW()`` and ``IVF()`` need faiss.
+        """A Recommender to take in the place of this one, which searches in this way; ``HNSW()`` and ``IVF()`` need faiss.
 
         Building measures the recall against exact search: ``index.recall``.  Items that are added later are found at once.  A
         question that leaves too few candidates (a short list of allowed items, a large k) is answered exactly, and so are
-        ``explain`` and ``similar``.  An index is not saved with the bundle.
+        ``explain`` and ``similar``.  An index is not saved with the bundle.  Both know the events that either is given.
 
         Raises:
             DataProblem: the method has no item vectors, or faiss is not installed.
         """
-        other = type(self).__new__(type(self))
-        other._hold(approximate.indexed(self._state, how), self.about, self._encoders)
+        other = copy.copy(self)
+        with self._adding:
+            other._state = approximate.indexed(self._state, how)
         return other
 
     @property
@@ -109,8 +117,24 @@ class Recommender:
 
     @property
     def dataset(self) -> Dataset:
-        """The log and the items, added ones included."""
-        return self._state.dataset
+        """The log and the items, added ones included; the log is put together anew when events were added."""
+        with self._adding:
+            return self._state.people.merged(self._state.dataset)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items, added ones included."""
+        return self._state.dataset.catalog
+
+    @property
+    def people(self) -> People:
+        """The known users and their histories in item rows, added events included; for reading only."""
+        return self._state.people
+
+    @property
+    def trained_items(self) -> int:
+        """How many items have a learned row: those that were there when the model was trained."""
+        return self._state.trained
 
     @property
     def reads_at(self) -> bool:
@@ -130,6 +154,7 @@ class Recommender:
         exclude_seen: bool = False,
         allow: Iterable[Any] | None = None,
         deny: Iterable[Any] | None = None,
+        where: Where | None = None,
     ) -> list[Recommendation]:
         """The k best items for a known user, or for a history given by hand.
 
@@ -143,15 +168,17 @@ class Recommender:
             exclude_seen: leave out every item of the whole history.
             allow: only these items.
             deny: none of these.
+            where: only items whose fields are so: ``{"brand": ["Nordlys", "Fjell"], "price": {"min": 10, "max": 50}}``.
 
         Raises:
             UnknownId: unknown user or item; the place is named.
-            DataProblem: neither or both of user and history, a time that cannot be read, or a history event after ``at``.
+            DataProblem: neither or both of user and history, a time that cannot be read, a history event after ``at``, or an
+                unknown field.
         """
-        moment, now = self._moment(at)
-        state = self._state
-        asked = _one(state, user, history, moment, now)
-        return answers(state, [asked], Wanted.of(state, k, exclude_seen, allow, deny))[0]
+        question = Question(user, history, at, k, exclude_seen, allow, deny, where)
+        state, now = self._state, asking.now_seconds()
+        asked = asking.of_question(state.people, state.dataset.catalog.ids, question, now)
+        return answers(state, [state.own(asked)], [Wanted.of(state, question)])[0].items
 
     def recommend_many(
         self,
@@ -163,21 +190,38 @@ class Recommender:
         exclude_seen: bool = False,
         allow: Iterable[Any] | None = None,
         deny: Iterable[Any] | None = None,
+        where: Where | None = None,
     ) -> list[list[Recommendation]]:
         """``recommend`` for many known users, or many histories, in blocks of similar lengths; answers in the order asked."""
         if (users is None) == (histories is None):
             raise DataProblem("give either users= or histories=")
-        moment, now = self._moment(at)
-        state = self._state
+        state, now, each = self._state, asking.now_seconds(), Question(None, None, at, k, exclude_seen, allow, deny, where)
         if users is not None:
-            asked = [
-                asking.of_user(state.dataset, user, moment, now, f"users[{n}]")
-                for n, user in enumerate(asking.listed(users, "users"))
-            ]
+            named = [(f"users[{n}]", replace(each, user=one)) for n, one in enumerate(asking.listed(users, "users"))]
         else:
-            ids = state.dataset.catalog.ids
-            asked = [asking.of_history(ids, one, moment, now, f"histories[{n}]") for n, one in enumerate(histories or ())]
-        return answers(state, asked, Wanted.of(state, k, exclude_seen, allow, deny))
+            named = [(f"histories[{n}]", replace(each, history=one)) for n, one in enumerate(histories or ())]
+        people, ids, wanted = state.people, state.dataset.catalog.ids, Wanted.of(state, each)
+        asked = [state.own(asking.of_question(people, ids, one, now, place)) for place, one in named]
+        return [answer.items for answer in answers(state, asked, [wanted] * len(asked))]
+
+    def ask(self, questions: Iterable[Question]) -> list[Answer | DataProblem]:
+        """``recommend`` for questions that differ in all they want, answered together: what a service collects.
+
+        Answers come in the order asked.  A question that cannot be answered has the problem in the place of its answer, and the
+        others are not touched by it.
+        """
+        state, now = self._state, asking.now_seconds()
+        found: list[Answer | DataProblem | None] = []
+        good: list[tuple[Asked, Wanted]] = []
+        for question in questions:
+            try:
+                asked = asking.of_question(state.people, state.dataset.catalog.ids, question, now)
+                good.append((state.own(asked), Wanted.of(state, question)))
+                found.append(None)
+            except DataProblem as problem:
+                found.append(problem)
+        told = iter(answers(state, [asked for asked, _ in good], [wanted for _, wanted in good]))
+        return [next(told) if one is None else one for one in found]
 
     def explain(
         self, user: Any = None, *, items: Iterable[Any], history: Iterable[Event] | None = None, at: Moment | None = None
@@ -189,14 +233,13 @@ class Recommender:
         Raises:
             UnknownId, DataProblem: as ``recommend``.
         """
-        moment, now = self._moment(at)
-        state = self._state
-        asked = _one(state, user, history, moment, now)
+        state, now = self._state, asking.now_seconds()
+        asked = state.own(asking.of_question(state.people, state.dataset.catalog.ids, Question(user, history, at), now))
         rows = asking.rows_of(state.dataset.catalog.ids, items, "items")
         return placed(state, asked, torch.from_numpy(rows).to(state.device))
 
-    def similar(self, item: Any, k: int = 10) -> list[Recommendation]:
-        """The items nearest to one, best first, itself left out.
+    def similar(self, item: Any, k: int = 10, where: Where | None = None) -> list[Recommendation]:
+        """The items nearest to one, best first, itself left out; ``where`` as in ``recommend``.
 
         Scores are cosines of the whole item vectors; ``shares`` says which modality brought how much of it.  For a model without
         item vectors (counting): what it recommends after this item alone.
@@ -205,10 +248,10 @@ class Recommender:
             UnknownId: unknown item.
             DataProblem: nothing is known of it that the model reads.
         """
-        state, k = self._state, asking.count_of(k)
-        return similar(state, asking.row_of(state.dataset.catalog.ids, item, "item"), k)
+        state = self._state
+        return similar(state, asking.row_of(state.dataset.catalog.ids, item, "item"), Wanted.of(state, Question(k=k, where=where)))
 
-    def add_items(self, items: Sequence[Mapping[str, Any]]) -> list[Added]:
+    def add_items(self, items: Sequence[Mapping[str, Any]], *, first: Callable[[list[Added]], object] | None = None) -> list[Added]:
         """Take items never seen, with their text and picture, so that they can be recommended at once; or update known ones.
 
         Each item is ``{"id": ..., "title": ..., "image": ..., ...}``: fields of the catalogue, and the picture as bytes or as a
@@ -216,23 +259,47 @@ class Recommender:
         method reads of it is its text and picture.  For an item that is known, what is given is replaced and all else stays.  A
         picture that is missing or broken is said and masked.  Nothing is trained, and nothing changes if any item is refused.
 
+        Args:
+            items: the records.
+            first: called with what will be returned when all is checked and nothing is changed yet, to write it down somewhere; if
+                it raises, nothing changes.
+
         Raises:
             DataProblem: an item without an id, twice the same id, an unknown field, or a value that does not suit the field; the
                 place is named.
         """
         with self._adding:
             state, added = with_items(self._state, items, self._encoders)
-            self._state = approximate.regrown(state.warm(), self._state)
+            state = approximate.regrown(state.warm(), self._state)
+            if first is not None:
+                first(added)
+            self._state = state
         return added
 
-    @staticmethod
-    def _moment(at: Moment | None) -> tuple[int | None, int]:
-        return None if at is None else asking.seconds_of(at, "at"), asking.now_seconds()
+    def add_events(
+        self, events: Iterable[tuple[Any, Any, Moment]], *, first: Callable[[list[NewEvent]], object] | None = None
+    ) -> AddedEvents:
+        """Take (user, item, time) events, so that the next answer knows them; all or nothing.
 
+        A user who is new begins to exist.  The same user, item and time again counts once.  An event earlier than the newest one is
+        put in its place by time.  Nothing is trained: what a model counted or learned stays, the popularity that stands in for an
+        empty history too; what changes is the history that it reads.  A method that knows users by rows of their own has none for
+        a new user, and gives them what is popular.
 
-def _one(state: State, user: Any, history: Iterable[Event] | None, at: int | None, now: int) -> Asked:
-    if (user is None) == (history is None):
-        raise DataProblem("give either user= (a known user) or history= (a list of (item, time))")
-    if history is not None:
-        return asking.of_history(state.dataset.catalog.ids, history, at, now)
-    return asking.of_user(state.dataset, user, at, now)
+        Args:
+            events: in any order.
+            first: called with the events that no history holds yet, when all is checked and nothing is changed yet; if it raises,
+                nothing changes.
+
+        Raises:
+            UnknownId: an unknown item; its place is named.
+            DataProblem: an event that is no (user, item, time), a user id of another kind than those that are known, or a time that
+                cannot be read.
+        """
+        with self._adding:
+            state = self._state
+            given = list(asking.listed(events, "events"))
+            new = asking.of_events(state.people, state.dataset.users, state.dataset.catalog.ids, given)
+            if first is not None:
+                first(new)
+            return AddedEvents(len(new), len(given) - len(new), state.people.add(new))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -13,9 +13,14 @@ from torch import Tensor
 
 from tmmsrec.data.batch import Batch
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.ids import Ids
+from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.models.base import Method, Model, VectorModel
 from tmmsrec.nn.items import LearnedRows
+from tmmsrec.recommender.asking import NOBODY, Asked, now_seconds, of_known
+from tmmsrec.recommender.filtering import Filters
+from tmmsrec.recommender.people import People
 from tmmsrec.recommender.search import Index
 
 
@@ -51,8 +56,11 @@ class State:
     Attributes:
         method: the value the model was built from.
         model: in evaluation mode; it has observed the whole log.
-        dataset: the log with the known users' histories, and the items.
+        dataset: the items, and the log without the events that came later.
         trained: items 1..trained were there when the model was trained; later ones have no learned row.
+        trained_users: so were the users 0..trained_users-1; -1 for all of the log's.
+        people: the known users and their histories, events that came later included; the log's if not given.  It is shared by the
+            States that follow one another, for item rows never change.
         index: finds candidates where a question allows it; None where every item is scored.
     """
 
@@ -60,7 +68,15 @@ class State:
     model: Model
     dataset: Dataset
     trained: int
+    trained_users: int = -1
+    people: People = None  # type: ignore[assignment]
     index: Index | None = None
+
+    def __post_init__(self) -> None:
+        if self.people is None:
+            object.__setattr__(self, "people", People(self.dataset.users, self.dataset.interactions))
+        if self.trained_users < 0:
+            object.__setattr__(self, "trained_users", self.dataset.n_users)
 
     @cached_property
     def device(self) -> torch.device:
@@ -112,10 +128,35 @@ class State:
         return torch.from_numpy(known).to(self.device)
 
     @cached_property
+    def known(self) -> int:
+        """How many items those are."""
+        return int(self.knows.sum())
+
+    @cached_property
     def popularity(self) -> Tensor:
         """[I+1] float64, events of each item over those of the most popular one."""
         counts = np.bincount(self.dataset.interactions.items, minlength=self.dataset.n_items + 1)
         return torch.from_numpy(counts / max(1, counts.max())).to(self.device)
+
+    def own(self, asked: Asked) -> Asked:
+        """The same question by nobody, if the model was not trained with this user."""
+        return asked if asked.user < self.trained_users else replace(asked, user=NOBODY)
+
+    def readable(self, asked: Asked) -> bool:
+        """Whether the model can say anything: it knows the user's own row, or there is a history to read."""
+        return asked.user != NOBODY if self.method.reads_users else len(asked.items) > 0
+
+    def of_everybody(self, at: int | None = None, most: int | None = None) -> list[Asked]:
+        """A question for each known user of whom the model can say anything, in the order of their rows.
+
+        Args:
+            at: the moment asked about; now if not given.
+            most: only so many users, spread over all.
+        """
+        now, users = now_seconds(), len(self.people)
+        rows = range(0, users, max(1, -(-users // (most or max(1, users)))))
+        each = (self.own(of_known(row, self.people.history(row), at, now)) for row in rows)
+        return [asked for asked in each if self.readable(asked)]
 
     def score(self, batch: Batch) -> Scored:
         """Scores of a batch with the item vectors at hand."""
@@ -136,6 +177,11 @@ class State:
         return other
 
     @cached_property
+    def filters(self) -> Filters:
+        """Which items a filter by fields lets through."""
+        return Filters(self.dataset.catalog, self.device)
+
+    @cached_property
     def _described(self) -> dict[int, dict[str, Any]]:
         return {}
 
@@ -153,14 +199,18 @@ class State:
         return self
 
 
-def build(method: Method, dataset: Dataset, trained: int) -> Model:
-    """A model for a dataset of which only the items 1..trained have learned rows.
+def build(method: Method, dataset: Dataset, trained: int, users: int | None = None) -> Model:
+    """A model for a dataset of which only the items 1..trained have learned rows, and the first users (all if not given).
 
     The caller's random numbers are left as they were.
 
     Raises:
         ValueError: the dataset does not suit the method.
     """
+    if users is not None and users < dataset.n_users:
+        log, ids = dataset.interactions, dataset.users
+        first = Interactions(log.offsets[: users + 1], log.items[: log.offsets[users]], log.times[: log.offsets[users]])
+        dataset = replace(dataset, interactions=first, users=Ids(ids.array[:users], first=ids.first, what=ids.what))
     with torch.random.fork_rng(devices=[]):
         model = method.build(dataset)
     return only_first(model, trained)

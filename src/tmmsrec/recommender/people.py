@@ -1,0 +1,166 @@
+"""Who is known and what each has met: the log of the Dataset, and over it the events that came later."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.ids import Ids
+from tmmsrec.data.interactions import Interactions
+
+History = tuple[NDArray[np.int64], NDArray[np.int64]]  # item rows and seconds, in time order
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """An event that is not in the log yet.
+
+    Attributes:
+        place: its place in what was given.
+        user: outside id, in the type of the log's user ids.
+        item: item row.
+        at: seconds UTC.
+    """
+
+    place: int
+    user: Any
+    item: int
+    at: int
+
+
+@dataclass(frozen=True)
+class AddedEvents:
+    """How events were taken.
+
+    Attributes:
+        accepted: events that were new.
+        known: events that were there already, or given twice.
+        new_users: users who were not known before.
+    """
+
+    accepted: int
+    known: int
+    new_users: int
+
+
+class People:
+    """Users by row and their histories.  Rows 0..U-1 are the Dataset's; users who came later stand after them.
+
+    The log is never copied: whoever did something later has a whole history of their own here, which stands in the place of the
+    log's.  A history is replaced as a whole, so a reader in another thread sees the old one or the new one.  Writers take turns;
+    that is the caller's matter.
+    """
+
+    def __init__(self, users: Ids, log: Interactions) -> None:
+        self._users, self._log = users, log
+        self._later: dict[int, History] = {}
+        self._new: dict[Any, int] = {}
+        self._counts: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._users) + len(self._new)
+
+    def __contains__(self, user: Any) -> bool:
+        return user in self._users or self._users.same_type(user) in self._new
+
+    @property
+    def later(self) -> int:
+        """How many events came later."""
+        return self._counts.total()
+
+    @property
+    def newcomers(self) -> list[Any]:
+        """Outside ids of the users who came later, in the order of their rows."""
+        return list(self._new)
+
+    def row(self, user: Any) -> int:
+        """The row of a user; raises UnknownId."""
+        found = self._new.get(self._users.same_type(user))
+        return self._users.row(user) if found is None else found
+
+    def history(self, row: int) -> History:
+        """A user's whole history, in time order."""
+        found = self._later.get(row)
+        if found is None:
+            own = slice(int(self._log.offsets[row]), int(self._log.offsets[row + 1])) if row < len(self._users) else slice(0, 0)
+            found = np.asarray(self._log.items[own], np.int64), np.asarray(self._log.times[own], np.int64)
+        return found
+
+    def length(self, row: int) -> int:
+        """How many events a user has."""
+        found = self._later.get(row)
+        return len(found[0]) if found is not None else int(self._log.offsets[row + 1] - self._log.offsets[row])
+
+    def last(self, row: int) -> int | None:
+        """Seconds of a user's newest event; None for one without any."""
+        found = self._later.get(row)
+        if found is not None:
+            return int(found[1][-1])
+        end = int(self._log.offsets[row + 1])
+        return int(self._log.times[end - 1]) if end > self._log.offsets[row] else None
+
+    def met(self, item: int) -> int:
+        """How many of the later events are of an item row."""
+        return self._counts[item]
+
+    def unseen(self, events: Sequence[NewEvent]) -> list[NewEvent]:
+        """Those that no history holds yet, each once."""
+        given: set[tuple[Any, int, int]] = set()
+        found = []
+        for event in events:
+            key = event.user, event.item, event.at
+            if key not in given and not self._holds(event):
+                found.append(event)
+            given.add(key)
+        return found
+
+    def _holds(self, event: NewEvent) -> bool:
+        if event.user not in self:
+            return False
+        items, times = self.history(self.row(event.user))
+        same = slice(*np.searchsorted(times, [event.at, event.at + 1]))
+        return bool((items[same] == event.item).any())
+
+    def add(self, events: Sequence[NewEvent]) -> int:
+        """Take events that ``unseen`` gave, each to its place by time (after those of the same time); how many users are new."""
+        before = len(self)
+        of_user: dict[Any, list[NewEvent]] = {}
+        for event in events:
+            of_user.setdefault(event.user, []).append(event)
+        for user, own in of_user.items():
+            row = self.row(user) if user in self else len(self)
+            items, times = self.history(row)
+            items = np.concatenate([items, np.array([e.item for e in own], np.int64)])
+            times = np.concatenate([times, np.array([e.at for e in own], np.int64)])
+            order = np.argsort(times, kind="stable")
+            self._later[row] = items[order], times[order]
+            if user not in self:
+                self._new[user] = row  # a reader who finds the user finds the history too
+        self._counts.update(event.item for event in events)
+        return len(self) - before
+
+    def merged(self, dataset: Dataset) -> Dataset:
+        """A Dataset (with the log that these people began with) whose log holds the later events too, in memory only."""
+        if not self._later:
+            return dataset
+        log, rows = self._log, np.array(sorted(self._later), np.int64)
+        owner = np.repeat(np.arange(log.users, dtype=np.int64), log.lengths)
+        kept = ~np.isin(owner, rows)
+        users = np.concatenate([owner[kept], np.repeat(rows, [self.length(int(row)) for row in rows])])
+        items = np.concatenate([log.items[kept], *[self._later[int(row)][0] for row in rows]])
+        times = np.concatenate([log.times[kept], *[self._later[int(row)][1] for row in rows]])
+        ids = Ids(
+            pa.concat_arrays([self._users.array, pa.array(self.newcomers, type=self._users.array.type)]),
+            first=self._users.first,
+            what=self._users.what,
+        )
+        report = {**dataset.report, "events_added": dataset.report.get("events_added", 0) + self.later}
+        whole = Interactions.of(users, items, times, len(self))
+        return replace(dataset, interactions=whole, users=ids, report=report, folder=None)
