@@ -133,7 +133,7 @@ def test_questions_of_one_block_are_answered_each_in_its_own_way(monkeypatch):
     exact = held(**BIG)
     near = exact.with_search(HNSW())
     scored = []
-    real = type(near._state).score
+    real = type(near.state).score
     monkeypatch.setattr(
         "tmmsrec.recommender.state.State.score", lambda self, batch: scored.append(len(batch.users)) or real(self, batch)
     )
@@ -238,7 +238,7 @@ def test_equal_scores_stay_in_the_order_of_the_catalogue():
         model.tables[0].table.weight[100:110] = 5 * model.tables[0].table.weight[100]
     exact = Recommender(method, model, data)
     near = exact.with_search(HNSW())
-    state = near._state
+    state = near.state
     users = state.vectors[100:101] * 5
     rows, scores = approximate.best(state, users, [approximate.Wish.of(state, 10, None, None)])
     assert rows[0].tolist() == list(range(100, 110))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, report, screen, study, train, tune, whole
+from tmmsrec.cli import audit, compare, doctor, export, index, look, prepare, recommend, report, screen, study, train, tune, whole
 
 
 class Verbs(TyperGroup):
@@ -69,11 +69,13 @@ for verb in (
     tune.tune,
     report.report,
     recommend.recommend,
+    index.index,
     look.list_,
     look.show,
     doctor.doctor,
 ):
     app.command(name=verb.__name__.rstrip("_"))(verb)
+app.add_typer(export.app, name="export")
 
 
 def main() -> None:

@@ -113,11 +113,14 @@ class _GRU(nn.Module):
         assert layer.batch_first
         assert not layer.bidirectional
         self.hidden = layer.hidden_size
+        held = layer.state_dict()
         zero = torch.zeros(3 * self.hidden)
-        biases = [_gates(getattr(layer, name).detach() if layer.bias else zero) for name in ("bias_ih_l0", "bias_hh_l0")]
-        self.register_buffer("weight", _gates(layer.weight_ih_l0.detach())[None])
-        self.register_buffer("recurrent", _gates(layer.weight_hh_l0.detach())[None])
-        self.register_buffer("bias", torch.cat(biases)[None])
+        self.register_buffer("weight", _gates(held["weight_ih_l0"])[None])
+        self.register_buffer("recurrent", _gates(held["weight_hh_l0"])[None])
+        self.register_buffer("bias", torch.cat([_gates(held.get(name, zero)) for name in ("bias_ih_l0", "bias_hh_l0")])[None])
+        self.weight: Tensor
+        self.recurrent: Tensor
+        self.bias: Tensor
 
     def forward(self, x: Tensor, before: Tensor | None = None) -> tuple[Tensor, None]:
         """[B, L, d] -> [B, L, h]; what torch's layer gives beside that is not made."""

@@ -101,7 +101,7 @@ def _measured(state: State, index: Index, k: int) -> Recall | None:
     """Recall of the k best over known users, at most 1,000 spread over all of them; None when nobody can be asked for."""
     vectors = state.vectors
     assert vectors is not None
-    asked = state.of_everybody(most=_QUERIES)
+    asked = [one for _, one in state.of_everybody(most=_QUERIES)]
     if not asked:
         return None
     users = torch.cat([state.queries(asking.batch_of(part, state.method.history)) for part in _parts(asked, 256)])

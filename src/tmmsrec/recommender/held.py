@@ -101,6 +101,11 @@ class Recommender:
         return other
 
     @property
+    def state(self) -> State:
+        """What answers stand on at this moment: vectors, histories, and which items may be recommended; for reading only."""
+        return self._state
+
+    @property
     def index(self) -> Index | None:
         """What finds candidates, with the recall measured when it was built; None while search is exact."""
         return self._state.index

@@ -146,8 +146,8 @@ class State:
         """Whether the model can say anything: it knows the user's own row, or there is a history to read."""
         return asked.user != NOBODY if self.method.reads_users else len(asked.items) > 0
 
-    def of_everybody(self, at: int | None = None, most: int | None = None) -> list[Asked]:
-        """A question for each known user of whom the model can say anything, in the order of their rows.
+    def of_everybody(self, at: int | None = None, most: int | None = None) -> list[tuple[int, Asked]]:
+        """User rows, and a question for each of those of whom the model can say anything.
 
         Args:
             at: the moment asked about; now if not given.
@@ -155,8 +155,8 @@ class State:
         """
         now, users = now_seconds(), len(self.people)
         rows = range(0, users, max(1, -(-users // (most or max(1, users)))))
-        each = (self.own(of_known(row, self.people.history(row), at, now)) for row in rows)
-        return [asked for asked in each if self.readable(asked)]
+        each = ((row, self.own(of_known(row, self.people.history(row), at, now))) for row in rows)
+        return [(row, asked) for row, asked in each if self.readable(asked)]
 
     def score(self, batch: Batch) -> Scored:
         """Scores of a batch with the item vectors at hand."""
