@@ -14,7 +14,7 @@ FLOORS = {
     "training": 3, "space": 3, "zoo": 3, "ranking": 3, "checkpoint": 3,
     "fit": 4, "loop": 4,
     "recommender": 5,
-    "study": 6,
+    "study": 6, "export": 6,
     "studies": 7, "cli": 7, "serve": 7, "__main__": 7,
 }  # fmt: skip
 GROUND_ROOMS_ALONE = {"values", "metrics", "significance", "data", "nn"}

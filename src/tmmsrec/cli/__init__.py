@@ -8,7 +8,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tmmsrec.cli import audit, compare, doctor, look, prepare, recommend, report, screen, serve, study, train, tune, update, whole
+from tmmsrec.cli import (
+    audit,
+    compare,
+    doctor,
+    export,
+    index,
+    look,
+    prepare,
+    recommend,
+    report,
+    screen,
+    serve,
+    study,
+    train,
+    tune,
+    update,
+    whole,
+)
 
 
 class Verbs(TyperGroup):
@@ -71,11 +88,13 @@ for verb in (
     update.update,
     recommend.recommend,
     serve.serve,
+    index.index,
     look.list_,
     look.show,
     doctor.doctor,
 ):
     app.command(name=verb.__name__.rstrip("_"))(verb)
+app.add_typer(export.app, name="export")
 
 
 def main() -> None:

@@ -24,12 +24,19 @@ def recommend(
     allow: Annotated[list[str] | None, typer.Option(help="Only this item (may be repeated).")] = None,
     deny: Annotated[list[str] | None, typer.Option(help="Not this item (may be repeated).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    ann: Annotated[bool, typer.Option("--ann", help="Search by an index (faiss), built first: worth it for many items.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show each modality's share of the score.")] = False,
 ) -> None:
     """The k best items for a known user, or for a history."""
     from tmmsrec.recommender import Recommender
 
     held = Recommender.load(bundle)
+    if ann:
+        from tmmsrec.cli.index import told
+        from tmmsrec.recommender import HNSW
+
+        held = held.with_search(HNSW())
+        screen.note(told(held))
     found = held.recommend(
         user,
         history=None if history is None else events(history),

@@ -26,6 +26,11 @@ def say(text: str = "") -> None:
     console().print(text, markup=False, soft_wrap=True)
 
 
+def note(text: str) -> None:
+    """A line on standard error, beside a result that may be read by a program."""
+    console(stderr=True).print(text, markup=False, soft_wrap=True)
+
+
 def show(told: Document) -> None:
     """A document: its title, tables and words, on standard output."""
     from tmmsrec.study.render import terminal

@@ -71,7 +71,7 @@ def together(looks: list[Look | None], fusion: Callable[[list[Tensor]], list[Ten
 
 def at(x: Tensor, last: Tensor) -> Tensor:
     """[B, 1, d] the rows of x [B, L, d] at the columns ``last`` [B]."""
-    return x[torch.arange(len(last), device=x.device), last][:, None]
+    return x[torch.arange(last.shape[0], device=x.device), last][:, None]
 
 
 def turned(x: Tensor, angles: Tensor) -> Tensor:

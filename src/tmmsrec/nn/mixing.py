@@ -19,7 +19,7 @@ _COPIES = 4  # the expansion of both feed-forwards
 
 def rows_at(x: Tensor, at: Tensor) -> Tensor:
     """[B, d] the rows of x [B, L, d] at the columns ``at`` [B]."""
-    return x[torch.arange(len(at), device=x.device), at]
+    return x[torch.arange(at.shape[0], device=x.device), at]
 
 
 def closed_up(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,9 +35,10 @@ def closed_up(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         [B, L, d] with the steps that hold something moved to the left and zeros after them, and [B, L] where each step's newest
         such step has gone, -1 before the first.
     """
-    order = mask.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-    closed = x.gather(1, order[..., None].expand_as(x)) * mask.gather(1, order)[..., None]
-    return closed, mask.cumsum(1) - 1
+    at = mask.cumsum(1) - 1
+    place = torch.where(mask, at, x.shape[1])[..., None].expand_as(x)  # what holds nothing goes into a column of its own
+    closed = x.new_zeros(x.shape[0], x.shape[1] + 1, x.shape[2]).scatter(1, place, x)
+    return closed[:, :-1], at
 
 
 class WithoutGaps(nn.Module):

@@ -44,7 +44,7 @@ class Transformer(nn.Module):
             x = layer(x, allowed, at)
         if at is None:
             return x
-        return x[:, 0] if len(self.layers) else x[torch.arange(len(at), device=at.device), at]
+        return x[:, 0] if len(self.layers) else x[torch.arange(at.shape[0], device=at.device), at]
 
 
 class _Layer(nn.Module):
@@ -64,7 +64,7 @@ class _Layer(nn.Module):
         """[B, L, d]; or [B, 1, d], the rows at ``at`` alone."""
         own = x
         if at is not None:
-            own = x[torch.arange(len(x), device=x.device), at][:, None]
+            own = x[torch.arange(x.shape[0], device=x.device), at][:, None]
             allowed = self._row(allowed, at, x.shape[1])
         a = self.attention_norm(own + self.dropout(self.attend(own, x, allowed)))
         done: Tensor = self.forward_norm(a + self.dropout(self.outer(functional.gelu(self.inner(a)))))
@@ -84,8 +84,8 @@ class _Layer(nn.Module):
         """[B, 1, 1, L] what the steps at ``at`` may look at."""
         if allowed is None:
             return (torch.arange(length, device=at.device) <= at[:, None])[:, None, None]
-        whole = allowed.expand(len(at), -1, length, length)
-        return whole[torch.arange(len(at), device=at.device), :, at][:, :, None]
+        whole = allowed.expand(at.shape[0], -1, length, length)
+        return whole[torch.arange(at.shape[0], device=at.device), :, at][:, :, None]
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, x.shape[-1] // self.heads).transpose(1, 2)

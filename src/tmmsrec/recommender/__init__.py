@@ -5,5 +5,17 @@ from tmmsrec.recommender.answering import Answer, Recommendation
 from tmmsrec.recommender.asking import Question
 from tmmsrec.recommender.held import Recommender
 from tmmsrec.recommender.people import AddedEvents
+from tmmsrec.recommender.search import HNSW, IVF, Exact, Search
 
-__all__ = ["Added", "AddedEvents", "Answer", "Question", "Recommendation", "Recommender"]
+__all__ = [
+    "HNSW",
+    "IVF",
+    "Added",
+    "AddedEvents",
+    "Answer",
+    "Exact",
+    "Question",
+    "Recommendation",
+    "Recommender",
+    "Search",
+]

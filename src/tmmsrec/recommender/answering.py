@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.recommender import asking
+from tmmsrec.recommender import approximate, asking
 from tmmsrec.recommender.asking import Asked, Question
 from tmmsrec.recommender.state import Scored, State
 
@@ -88,6 +88,11 @@ def answers(state: State, asked: Sequence[Asked], wanted: Sequence[Wanted]) -> l
     """The best items for each question and what it wants, in the order asked."""
     found: dict[int, Answer] = {}
     for chosen in _blocks(asked, state):
+        near = _by_index(state, [asked[n] for n in chosen], [wanted[n] for n in chosen])
+        found |= {n: answer for n, answer in zip(chosen, near, strict=True) if answer is not None}
+        chosen = [n for n in chosen if n not in found]
+        if not chosen:
+            continue
         block, wishes = [asked[n] for n in chosen], [wanted[n] for n in chosen]
         scored, eligible = _score(state, block)
         scores = _hidden(scored.scores, eligible)
@@ -159,24 +164,40 @@ def _blocks(asked: Sequence[Asked], state: State) -> Iterator[list[int]]:
     """Questions in blocks, shortest history first; those that the model cannot read apart."""
     size = max(1, min(512, _BLOCK_SCORES // (state.dataset.n_items + 1)))
     order = np.argsort([len(a.items) for a in asked], kind="stable").tolist()
-    readable = [_readable(state, a) for a in asked]
+    readable = [state.readable(a) for a in asked]
     for part in ([n for n in order if not readable[n]], [n for n in order if readable[n]]):
         for start in range(0, len(part), size):
             yield part[start : start + size]
 
 
-def _readable(state: State, one: Asked) -> bool:
-    """Whether the model can say anything: it knows the user's own row, or there is a history to read."""
-    return one.user != asking.NOBODY if state.method.reads_users else len(one.items) > 0
-
-
 def _score(state: State, block: Sequence[Asked]) -> tuple[Scored, Tensor]:
     """Scores of questions that the model can all read, or none of them; and which items [I+1] may be recommended by them."""
-    if _readable(state, block[0]):
+    if state.readable(block[0]):
         return state.score(asking.batch_of(block, state.method.history)), state.knows
     eligible = torch.ones_like(state.knows)
     eligible[0] = False
     return _Popular(state.popularity.expand(len(block), -1), None, state), eligible
+
+
+def _by_index(state: State, block: Sequence[Asked], wanted: Sequence[Wanted]) -> list[Answer | None]:
+    """The answers that an index can give; None for questions that must be answered exactly."""
+    found: list[Answer | None] = [None] * len(block)
+    if state.index is None or not state.readable(block[0]):
+        return found
+    wishes = [
+        approximate.Wish.of(state, w.k, w.items, one.items if w.exclude_seen else None)
+        for one, w in zip(block, wanted, strict=True)
+    ]
+    chosen = [n for n, wish in enumerate(wishes) if wish.fetched]
+    if not chosen:
+        return found
+    users = state.queries(asking.batch_of([block[n] for n in chosen], state.method.history))
+    rows, scores = approximate.best(state, users, [wishes[n] for n in chosen])
+    told = _told(Scored(users.new_zeros(len(users), 0), users, state), rows, scores, most=[wishes[n].k for n in chosen])
+    for n, items in zip(chosen, told, strict=True):
+        if len(items) == wishes[n].k:  # of fewer only a look at all items says that there are no more
+            found[n] = Answer(items, "model", block[n].at, min(len(block[n].items), state.method.history))
+    return found
 
 
 def _hidden(scores: Tensor, eligible: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,11 +18,12 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import Part
 from tmmsrec.extract.base import Fitted
 from tmmsrec.models.base import Method, Model
-from tmmsrec.recommender import asking, bundle
+from tmmsrec.recommender import approximate, asking, bundle
 from tmmsrec.recommender.adding import Added, Encoders, with_items
 from tmmsrec.recommender.answering import Answer, Recommendation, Wanted, answers, placed, similar
 from tmmsrec.recommender.asking import Asked, Event, Moment, Question, Where
 from tmmsrec.recommender.people import AddedEvents, NewEvent, People
+from tmmsrec.recommender.search import Index, Search
 from tmmsrec.recommender.state import State, only_first
 
 
@@ -82,6 +84,31 @@ class Recommender:
         """
         with self._adding:
             bundle.write(Path(folder), self._state, self.about, self._encoders)
+
+    def with_search(self, how: Search) -> Recommender:
+        """A Recommender to take in the place of this one, which searches in this way; ``HNSW()`` and ``IVF()`` need faiss.
+
+        Building measures the recall against exact search: ``index.recall``.  Items that are added later are found at once.  A
+        question that leaves too few candidates (a short list of allowed items, a large k) is answered exactly, and so are
+        ``explain`` and ``similar``.  An index is not saved with the bundle.  Both know the events that either is given.
+
+        Raises:
+            DataProblem: the method has no item vectors, or faiss is not installed.
+        """
+        other = copy.copy(self)
+        with self._adding:
+            other._state = approximate.indexed(self._state, how)
+        return other
+
+    @property
+    def state(self) -> State:
+        """What answers stand on at this moment: vectors, histories, and which items may be recommended; for reading only."""
+        return self._state
+
+    @property
+    def index(self) -> Index | None:
+        """What finds candidates, with the recall measured when it was built; None while search is exact."""
+        return self._state.index
 
     @property
     def method(self) -> Method:
@@ -258,7 +285,7 @@ class Recommender:
         """
         with self._adding:
             state, added = with_items(self._state, items, self._encoders)
-            state = state.warm()
+            state = approximate.regrown(state.warm(), self._state)
             if first is not None:
                 first(added)
             self._state = state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -17,9 +18,10 @@ from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.models.base import Method, Model, VectorModel
 from tmmsrec.nn.items import LearnedRows
-from tmmsrec.recommender.asking import NOBODY, Asked
+from tmmsrec.recommender.asking import NOBODY, Asked, now_seconds, of_known
 from tmmsrec.recommender.filtering import Filters
 from tmmsrec.recommender.people import People
+from tmmsrec.recommender.search import Index
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,7 @@ class State:
         trained_users: so were the users 0..trained_users-1; -1 for all of the log's.
         people: the known users and their histories, events that came later included; the log's if not given.  It is shared by the
             States that follow one another, for item rows never change.
+        index: finds candidates where a question allows it; None where every item is scored.
     """
 
     method: Method
@@ -67,6 +70,7 @@ class State:
     trained: int
     trained_users: int = -1
     people: People = None  # type: ignore[assignment]
+    index: Index | None = None
 
     def __post_init__(self) -> None:
         if self.people is None:
@@ -124,6 +128,11 @@ class State:
         return torch.from_numpy(known).to(self.device)
 
     @cached_property
+    def known(self) -> int:
+        """How many items those are."""
+        return int(self.knows.sum())
+
+    @cached_property
     def popularity(self) -> Tensor:
         """[I+1] float64, events of each item over those of the most popular one."""
         counts = np.bincount(self.dataset.interactions.items, minlength=self.dataset.n_items + 1)
@@ -133,13 +142,39 @@ class State:
         """The same question by nobody, if the model was not trained with this user."""
         return asked if asked.user < self.trained_users else replace(asked, user=NOBODY)
 
+    def readable(self, asked: Asked) -> bool:
+        """Whether the model can say anything: it knows the user's own row, or there is a history to read."""
+        return asked.user != NOBODY if self.method.reads_users else len(asked.items) > 0
+
+    def of_everybody(self, at: int | None = None, most: int | None = None) -> list[tuple[int, Asked]]:
+        """User rows, and a question for each of those of whom the model can say anything.
+
+        Args:
+            at: the moment asked about; now if not given.
+            most: only so many users, spread over all.
+        """
+        now, users = now_seconds(), len(self.people)
+        rows = range(0, users, max(1, -(-users // (most or max(1, users)))))
+        each = ((row, self.own(of_known(row, self.people.history(row), at, now))) for row in rows)
+        return [(row, asked) for row, asked in each if self.readable(asked)]
+
     def score(self, batch: Batch) -> Scored:
         """Scores of a batch with the item vectors at hand."""
-        batch = batch.to(self.device)
-        if self.vectors is None or not isinstance(self.model, VectorModel):
-            return Scored(self.model.score(batch), None, self)
-        users = self.model.users(batch)
+        if self.vectors is None:
+            return Scored(self.model.score(batch.to(self.device)), None, self)
+        users = self.queries(batch)
         return Scored(users @ self.vectors.T, users, self)
+
+    def queries(self, batch: Batch) -> Tensor:
+        """[B, D] user vectors of a batch, for a model whose score is an inner product."""
+        assert isinstance(self.model, VectorModel)
+        return self.model.users(batch.to(self.device))
+
+    def searched_by(self, index: Index | None) -> State:
+        """The same State with an index, or without one; what it has made stays made."""
+        other = copy.copy(self)
+        object.__setattr__(other, "index", index)
+        return other
 
     @cached_property
     def filters(self) -> Filters:

@@ -41,4 +41,4 @@ def newest(encoder: nn.Module, x: Tensor, mask: Tensor | None, last: Tensor, loo
         found: Tensor = shorter(x, mask, last, *looking)
         return found
     whole: Tensor = encoder(x, mask, *looking)
-    return whole[torch.arange(len(last), device=last.device), last]
+    return whole[torch.arange(last.shape[0], device=last.device), last]

@@ -80,7 +80,7 @@ class _Encoder(nn.Module):
         steps = torch.arange(x.shape[1] + 1, device=x.device)
         events = (x.ne(0).any(-1) * steps[1:]).amax(1)  # T; empty slots are zero vectors, and so are these
         x = nn.functional.pad(x, (0, 0, 1, 0))
-        seen = torch.where(steps[:, None] >= steps, 0.0, -torch.inf).to(x).repeat(len(x), 1, 1)
+        seen = torch.where(steps[:, None] >= steps, 0.0, -torch.inf).to(x).repeat(x.shape[0], 1, 1)
         seen[:, 1:, 0] = (self.length - events).clamp_min(0).log()[:, None]
         real = (steps > 0)[:, None]
         for block in self.blocks:

@@ -67,6 +67,6 @@ class _Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, d] -> [B, L, d]; padding to the right comes after all that counts."""
         for number, layer in enumerate(self.layers):
-            before = None if self.before is None else self.before[number].to(x.dtype).expand(1, len(x), -1).contiguous()
+            before = None if self.before is None else self.before[number].to(x.dtype).expand(1, x.shape[0], -1).contiguous()
             x, _ = layer(self.dropout(x) if number else x, before)
         return cast(Tensor, self.map(self.norm(x)))
