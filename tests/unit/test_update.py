@@ -296,7 +296,7 @@ def test_a_bundle_that_counts_is_counted_anew(learned, tmp_path):
     [
         ("user_id,item_id,timestamp\nu0,B000,yesterday\n", "row 1 of"),
         ("user_id,item_id,timestamp\n", "there are no events"),
-        ("a,b,c\n1,2,3\n", "no user column"),
+        ("a,b,c\n1,2,3\n", "has no column for the user"),
         (f"user_id,item_id,timestamp\nnobody,nothing,{LATER}\n", "no user and no item of"),
     ],
 )
@@ -395,7 +395,7 @@ def test_the_verb_says_what_came_what_stays_and_how_to_try_it(shelf):
     first = CliRunner().invoke(app, [str(a) for a in (*ask, "--epochs", 1, "--quiet")])
     assert first.exit_code == 0, first.output
     for words in (
-        "48 added (2017-09-12 to 2017-09-21), 1 were in the log already",
+        "48 added (2017-09-11 to 2017-09-21), 1 were in the log already",
         "2 are new. 1 of all users have fewer than 4 events",
         "2 are new, 1 of them without text or picture",
         "Columns that the bundle's items do not have were left out: weight",
