@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tmmsrec.cli import screen
+from tmmsrec.cli.index import told
 
 if TYPE_CHECKING:
     import socket
 
+    from tmmsrec.recommender import Search
     from tmmsrec.serve.service import Service
 
 TOKEN = "TMMSREC_TOKEN"
@@ -28,6 +30,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8000,
     token_file: Annotated[Path | None, typer.Option(help=f"File with the token that requests must bring (or ${TOKEN}).")] = None,
     no_token: Annotated[bool, typer.Option("--no-token", help="Answer everybody, on an open address too.")] = False,
+    ann: Annotated[bool, typer.Option("--ann", help="Search by an index (faiss): worth it for many items.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads for tensor work.")] = 1,
     together: Annotated[int, typer.Option(min=1, max=512, help="Most questions answered in one batch.")] = 64,
     max_body: Annotated[int, typer.Option(min=1024, help="Most bytes of a request.")] = 8 * 2**20,
@@ -50,7 +53,7 @@ def serve(
     torch.set_num_threads(threads)
     listening = _listen(host, port)
     with listening:
-        service = Service(Serving(bundle, beside, images, data, read_only, together, max_body, token))
+        service = Service(Serving(bundle, beside, images, data, read_only, together, max_body, token, _search(ann)))
         _run(service, listening, host)
 
 
@@ -69,8 +72,16 @@ def _run(service: Service, listening: socket.socket, host: str) -> None:
     port = listening.getsockname()[1]
     named = f"[{host}]" if ":" in host else host
     kept = service.serving.journal if service.journal is not None else "nowhere (--read-only)"
+    if service.serving.search is not None:
+        screen.say(told(service.shelf.main.recommender))
     screen.say(f"http://{named}:{port}    {service.shelf.main.recommender!r}; what is sent is kept in {kept}")
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _search(ann: bool) -> Search | None:
+    from tmmsrec.recommender import HNSW
+
+    return HNSW() if ann else None
 
 
 def loopback(host: str) -> bool:

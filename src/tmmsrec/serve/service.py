@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.recommender import AddedEvents, Answer, Question
+from tmmsrec.recommender import AddedEvents, Answer, Question, Search
 from tmmsrec.serve import keeping, telling
 from tmmsrec.serve.asks import Ask
 from tmmsrec.serve.batching import Together
@@ -38,6 +38,7 @@ class Serving:
         read_only: take no items and events, and keep no journal.
         together: most questions answered in one batch.
         body: most bytes of a request.
+        search: how the best items are found; None for exactly.
         token: what ``Authorization: Bearer`` must bring; None for no authentication.
     """
 
@@ -49,6 +50,7 @@ class Serving:
     together: int = 64
     body: int = 8 * 2**20
     token: str | None = None
+    search: Search | None = None
 
     @property
     def journal(self) -> Path:
@@ -66,7 +68,9 @@ class Service:
     def __init__(self, serving: Serving) -> None:
         self.serving = replace(serving, bundle=Path(serving.bundle).resolve())
         folders = {MAIN: self.serving.bundle, "beside": serving.beside}
-        self.shelf = Shelf([Held.open(name, Path(folder)) for name, folder in folders.items() if folder is not None])
+        self.shelf = Shelf(
+            [Held.open(name, Path(folder), serving.search) for name, folder in folders.items() if folder is not None]
+        )
         self.journal = None if serving.read_only else Journal(self.serving.journal)
         self.gallery = Gallery(serving.images, self.journal)
         for held in self.shelf:
@@ -136,7 +140,7 @@ class Service:
         log.info("bundle %s opened anew from %s in %.1f s", old.name, old.folder, time.monotonic() - begun)
 
     def _open(self, old: Held, position: int) -> Held:
-        fresh = Held.open(old.name, old.folder)
+        fresh = Held.open(old.name, old.folder, self.serving.search)
         self.gallery.learn(fresh.recommender)
         if self.journal is not None:
             keeping.replay(fresh.recommender, self.journal, 0, position)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tmmsrec.recommender import Recommender
+from tmmsrec.recommender import Recommender, Search
 from tmmsrec.serve.browsing import Index
 from tmmsrec.serve.errors import Refused
 
@@ -33,9 +33,10 @@ class Held:
         object.__setattr__(self, "index", Index(self.recommender))
 
     @classmethod
-    def open(cls, name: str, folder: Path) -> Held:
-        """Read a bundle; raises DataProblem."""
-        return cls(name, folder, Recommender.load(folder))
+    def open(cls, name: str, folder: Path, search: Search | None = None) -> Held:
+        """Read a bundle, and build an index where one is asked for; raises DataProblem."""
+        exact = Recommender.load(folder)
+        return cls(name, folder, exact if search is None else exact.with_search(search))
 
 
 class Shelf:
