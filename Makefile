@@ -47,5 +47,5 @@ $(VENV)/.dev: $(INPUTS) | $(VENV)/bin/python
 	@touch $@ $(VENV)/.core
 
 $(VENV)/.core: $(INPUTS) | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve]'
 	@touch $@

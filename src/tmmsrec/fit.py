@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,29 @@ from tmmsrec.data.batch import Sampler
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.loop import Fitted, Lesson, Loop, Watch
-from tmmsrec.models.base import Method
+from tmmsrec.models.base import Method, Model
 from tmmsrec.training import Training
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a training begins with.
+
+    Attributes:
+        method: what to build.
+        dataset: its items, features and log.
+        carry: puts weights into the model that was just built; there is no pretraining then.  None for fresh parameters.
+        key: names those weights, so that the checkpoint of a training that began with others is not taken up.
+        best: their value in validation, which an epoch has to beat; where none does, ``Fitted.best_epoch`` is -1.
+        taught: the training events hold items 1..taught only, and only those stand against the targets; None for all.
+    """
+
+    method: Method
+    dataset: Dataset
+    carry: Callable[[Model], None] | None = None
+    key: str = ""
+    best: float = -1.0
+    taught: int | None = None
 
 
 def fit(
@@ -47,21 +69,51 @@ def fit(
         FloatingPointError: the loss became NaN or infinite (epoch and remedy are named).
         DataProblem: the folder holds the checkpoint of another job.
     """
+    start = Start(method, dataset)
+    chosen = go_on(start, train=train, valid=valid, training=training, seed=seed, folder=folder, watch=watch)
+    if not training.refit or chosen.best_epoch < 0:
+        return chosen
+    return refit(chosen, start, train=train, valid=valid, training=training, seed=seed, folder=folder, watch=watch)
+
+
+def go_on(
+    start: Start,
+    *,
+    train: Part,
+    valid: Part,
+    training: Training,
+    seed: int = 0,
+    folder: Path | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Train from a start and keep the weights that do best on the validation part; never refits.  See ``fit``."""
     if (train.name, valid.name) != ("train", "valid"):
         raise ValueError(f"fit takes a train and a valid part, got '{train.name}' and '{valid.name}'")
-    watch = watch or (lambda _: None)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        chosen = _fit(method, dataset, train, valid, training, seed, folder, watch)
-        if not training.refit or chosen.best_epoch < 0:
-            return chosen
-        as_long = replace(training, epochs=chosen.best_epoch + 1)
-        again = _fit(method, dataset, _grown(train, valid), None, as_long, seed, folder and folder / "refit", watch)
+        return _fit(start, train, valid, training, seed, folder, watch or (lambda _: None))
+
+
+def refit(
+    chosen: Fitted,
+    start: Start,
+    *,
+    train: Part,
+    valid: Part,
+    training: Training,
+    seed: int = 0,
+    folder: Path | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Train again from the same start on training and validation events together, for as many epochs as were best."""
+    as_long = replace(training, epochs=chosen.best_epoch + 1)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        within = folder and folder / "refit"
+        again = _fit(start, _grown(train, valid), None, as_long, seed, within, watch or (lambda _: None))
     return replace(chosen, model=again.model, refit=True, seconds=chosen.seconds + again.seconds)
 
 
 def _fit(
-    method: Method,
-    dataset: Dataset,
+    start: Start,
     train: Part,
     valid: Part | None,
     training: Training,
@@ -70,16 +122,22 @@ def _fit(
     watch: Watch,
 ) -> Fitted:
     """Pretraining, where the method asks for it, and training; without a validation part, all epochs."""
+    method, dataset = start.method, start.dataset
     torch.manual_seed(seed)
-    model = method.build(dataset).to(_device())
+    model = method.build(dataset)
+    if start.carry is not None:
+        start.carry(model)
+    model.taught = start.taught
+    model = model.to(_device())
     model.prepare(train)
     model.observe(train)
     if not model.trainable:
         return Fitted(model.eval(), float("nan"), -1)
     stops = [int(part.stop.sum()) for part in (train, valid) if part is not None]
-    job = values.key(method, training, [dataset.fingerprint, seed, *stops])
-    sampler, before, seconds = Sampler(train, dataset.n_items, method.negatives), method.pretraining, 0.0
-    if before is not None:
+    job = values.key(method, training, [dataset.fingerprint, seed, *stops, *([start.key] if start.key else [])])
+    among = dataset.n_items if start.taught is None else start.taught
+    sampler, before, seconds = Sampler(train, among, method.negatives), method.pretraining, 0.0
+    if before is not None and start.carry is None:
         lesson = Lesson(model.pretraining_loss, train, before.per, method.history, sampler, before.rows)
         # All of it at one rate: a rate that decays by a tenth an epoch would stand still long before the end.
         how = replace(training, epochs=before.epochs, optimiser=replace(training.optimiser, decay=1.0))
@@ -87,7 +145,7 @@ def _fit(
         seconds = Loop(model, lesson, None, how, seed).run(saver, watch).seconds
     lesson = Lesson(model.loss, train, method.per, method.history, sampler, training.rows)
     saver = Saver(folder, job) if folder is not None else None
-    fitted = Loop(model, lesson, valid, training, seed).run(saver, watch)
+    fitted = Loop(model, lesson, valid, training, seed, start.best).run(saver, watch)
     return replace(fitted, seconds=fitted.seconds + seconds)
 
 

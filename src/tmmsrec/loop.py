@@ -55,7 +55,7 @@ class Fitted:
     Attributes:
         model: in evaluation mode.
         best: the best validation value (NaN for a counting model without parameters).
-        best_epoch: 0-based, -1 for a model that needed no training.
+        best_epoch: 0-based, -1 for a model that needed no training, or that no epoch made better than it began.
         history: one record per epoch: epoch, loss, lr, validation, seconds, events.
         seconds: spent training and validating, over all starts.
         refit: whether the weights were then learned anew on training and validation events together.
@@ -111,16 +111,19 @@ class Lesson:
 
 
 class Loop:
-    """One training: the state that a checkpoint holds, and what moves it."""
+    """One training: the state that a checkpoint holds, and what moves it.
 
-    def __init__(self, model: Model, lesson: Lesson, valid: Part | None, training: Training, seed: int) -> None:
+    ``best`` is the validation value that an epoch has to beat to be kept: what the model it goes on from has already.
+    """
+
+    def __init__(self, model: Model, lesson: Lesson, valid: Part | None, training: Training, seed: int, best: float = -1.0) -> None:
         self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
         self.metric = metrics.parse(training.metric)
         self.steps = -(-len(lesson) // training.batch)
         how = training.optimiser
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.parameters, lr=how.lr, betas=how.betas, weight_decay=how.weight_decay, fused=True)
-        self.state = Checkpoint(best_weights=_copy(model))
+        self.state = Checkpoint(best_weights=_copy(model), best=best)
         self._loss = torch.compile(lesson.loss, dynamic=True) if training.compile else lesson.loss
 
     def run(self, saver: Saver | None, watch: Watch) -> Fitted:

@@ -53,19 +53,21 @@ def ranks_of(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def rank(model: Model, part: Part, *, history: int, exclude_seen: bool = False, size: int = 512) -> Ranks:
+def rank(model: Model, part: Part, *, history: int, exclude_seen: bool = False, size: int = 512, observe: bool = True) -> Ranks:
     """Rank every item for every user of a validation or test part, in blocks of users.
 
     Args:
-        model: it is told of the part's readable events first, and put into evaluation mode for the duration.
+        model: put into evaluation mode for the duration.
         part: whose targets are ranked.
         history: how many of each user's newest events the model reads (``Method.history``).
         exclude_seen: leave out items in the user's history.
         size: users per block; scores take ``size * (I+1)`` numbers.
+        observe: tell the model of the part's readable events first, as models that count need it.
     """
     was_training = model.training
     model.eval()
-    model.observe(part)
+    if observe:
+        model.observe(part)
     device = next((t.device for t in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
     score = scorer(model)
     targets = torch.from_numpy(part.targets.astype(np.int64)).to(device)

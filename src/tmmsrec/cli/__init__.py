@@ -8,7 +8,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tmmsrec.cli import audit, compare, doctor, export, index, look, prepare, recommend, report, screen, study, train, tune, whole
+from tmmsrec.cli import (
+    audit,
+    compare,
+    doctor,
+    export,
+    index,
+    look,
+    prepare,
+    recommend,
+    report,
+    screen,
+    serve,
+    study,
+    train,
+    tune,
+    update,
+    whole,
+)
 
 
 class Verbs(TyperGroup):
@@ -68,7 +85,9 @@ for verb in (
     study.study,
     tune.tune,
     report.report,
+    update.update,
     recommend.recommend,
+    serve.serve,
     index.index,
     look.list_,
     look.show,

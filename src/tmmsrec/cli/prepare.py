@@ -55,12 +55,17 @@ def prepare(
     from tmmsrec.data.prepare import prepare_from
 
     how = preparation(min_events, min_item_events, ties, duplicates, require, catalogue, time)
-    named = {"user": user_column, "item": item_column, "time": time_column, "item_id": item_id_column, "image": image_column}
-    columns = {role: column for role, column in named.items() if column is not None}
+    columns = roles(user_column, item_column, time_column, item_id_column, image_column)
     dataset = prepare_from(interactions, items, images, how, name, format, columns)  # type: ignore[arg-type]
     dataset = store.save(dataset, out)
     told(dataset)
     screen.say(f"written to {out}; next: tmmsrec extract {out}, then tmmsrec fit tmmsrec {out}")
+
+
+def roles(user: str | None, item: str | None, time: str | None, item_id: str | None, image: str | None) -> dict[str, str]:
+    """Role -> column name, of those that were named."""
+    named = {"user": user, "item": item, "time": time, "item_id": item_id, "image": image}
+    return {role: column for role, column in named.items() if column is not None}
 
 
 def preparation(

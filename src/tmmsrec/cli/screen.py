@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +28,12 @@ def console(*, stderr: bool = False) -> Any:
 def say(text: str = "") -> None:
     """A line on standard output, as it is."""
     console().print(text, markup=False, soft_wrap=True)
+
+
+def program() -> str:
+    """How to call this program from here: by its name, or by its path where the environment that it lies in is not active."""
+    script = Path(sys.executable).with_name("tmmsrec")
+    return "tmmsrec" if shutil.which("tmmsrec") or not script.exists() else os.path.relpath(script)
 
 
 def note(text: str) -> None:

@@ -105,9 +105,18 @@ def told(outcome: Outcome) -> None:
         _sample(report.samples[0], report.about.name)
     screen.say("")
     screen.say(f"  {folder / 'report.html'}    the page; report.md and report.tex beside it say the same")
-    ask = f"tmmsrec recommend {folder / 'bundle'} --user {outcome.dataset.users[0]} --explain"
+    ask = f"{screen.program()} recommend {folder / 'bundle'} --user {outcome.dataset.users[0]} --explain"
     screen.say(f"  {folder / 'bundle'}    {report.about.name}: {ask}")
     screen.say(f"  {folder / 'runs'}    every run; {folder / 'data'} the Dataset")
+    screen.say(f"  look into it: {_opened(folder / 'bundle')}")
+
+
+def _opened(bundle: Path) -> str:
+    """How to open the page of the service: the command, and before it what is not installed."""
+    from importlib.util import find_spec
+
+    lacking = "" if find_spec("fastapi") and find_spec("uvicorn") else "pip install 'tmmsrec[serve]', then "
+    return f"{lacking}{screen.program()} serve {bundle}, and http://127.0.0.1:8000 in a browser"
 
 
 def _sample(sample: Sample, name: str) -> None:

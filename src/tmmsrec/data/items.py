@@ -63,11 +63,12 @@ class Known:
         chosen = Known(self.codes, self.table.filter(pa.array(there)).combine_chunks(), self.notes, self.resolved)
         chosen._resolve(pictures)
         table = chosen.table
+        told_of = int(pc.sum(table["listed"]).as_py() or 0) if self.notes["listed"] else 0
         items = {
             "kept": table.num_rows,
             "left_out": left_out,
             "lacking_modalities": self.notes.get("items_lacking", {}),
-            "without_metadata": int(table.num_rows - pc.sum(table["listed"]).as_py()) if self.notes["listed"] else table.num_rows,
+            "without_metadata": table.num_rows - told_of,
             "missing_fields": {c: int((~_filled(table[c])).sum()) for c in (*chosen.texts, "image") if c in table.column_names},
             "table": self.notes["table"],
         }

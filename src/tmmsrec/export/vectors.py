@@ -88,7 +88,7 @@ def _left_out(state: State, rows: np.ndarray) -> pa.Table:
 
 def _write_users(state: State, asked: list[tuple[int, asking.Asked]], file: Path) -> None:
     assert state.vectors is not None
-    ids = pa.array([*state.dataset.users, *state.people.newcomers], type=state.dataset.users.array.type)
+    ids = pa.array(list(state.people), type=state.dataset.users.array.type)
     kinds = [("id", ids.type), ("events", pa.int64()), ("vector", pa.list_(pa.float32(), state.vectors.shape[1]))]
     with pq.ParquetWriter(file, pa.schema(kinds)) as out:
         for start in range(0, len(asked), _BLOCK):

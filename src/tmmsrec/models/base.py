@@ -135,7 +135,14 @@ def features_of(dataset: Dataset, modalities: Iterable[str]) -> list[Features]:
 
 
 class Model(nn.Module, ABC):
-    """A recommender with parameters, or with counts."""
+    """A recommender with parameters, or with counts.
+
+    Attributes:
+        taught: in training only items 1..taught stand against the targets, None for all.  The others are in no training event: all
+            that could be learned of them is that they are never taken.
+    """
+
+    taught: int | None = None
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
@@ -180,6 +187,10 @@ class VectorModel(Model):
     @abstractmethod
     def items(self, rows: Tensor | None = None) -> Tensor:
         """Item vectors [..., D] of the rows [...], or of all, [I+1, D]."""
+
+    def candidates(self, rows: Tensor | None = None) -> Tensor:
+        """Item vectors as a loss reads them: of the rows [...], or of all that are taught, [taught+1, D]."""
+        return self.items(rows) if rows is not None or self.taught is None else self.items()[: self.taught + 1]
 
     def shares(self) -> dict[str, slice]:
         """Which coordinates of the vectors belong to which modality; the scores over them add up to the score."""

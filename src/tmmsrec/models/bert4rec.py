@@ -92,7 +92,7 @@ class BERT4RecModel(VectorModel):
         tokens = torch.cat([batch.items[:, :1], batch.targets], dim=1)  # the history and its last target
         masked = draw_masks(tokens, self.value.masked, self.value.last_only)
         states = self.encoder(tokens.masked_fill(masked, self.encoder.mask_token))
-        return cross_entropy(self.queries(states[masked]), self.items(), tokens[masked])
+        return cross_entropy(self.queries(states[masked]), self.candidates(), tokens[masked])
 
     def users(self, batch: Batch) -> Tensor:
         """[B, d + 1] the state of a MASK after each history, a one beside it for the items' biases."""

@@ -130,7 +130,7 @@ class MMMLPModel(VectorModel):
         steps = batch.targets != 0
         negatives = batch.negatives if batch.negatives.dim() == 1 else batch.negatives[steps]
         drawn = Drawn(negatives, batch.expected, self.n_items)
-        return self.value.loss(self.users(batch), batch.targets[steps], drawn, self.items)
+        return self.value.loss(self.users(batch), batch.targets[steps], drawn, self.candidates)
 
 
 class _Branch(nn.Module):

@@ -253,4 +253,4 @@ class SequentialModel(VectorModel):
         negatives = batch.negatives if shared else batch.negatives[steps]
         drawn = Drawn(negatives, batch.expected, self.n_items)
         states = self.states(batch)[steps] if self.value.steps == "every" else self.users(batch)
-        return self.value.loss(states, batch.targets[steps], drawn, self.items)
+        return self.value.loss(states, batch.targets[steps], drawn, self.candidates)

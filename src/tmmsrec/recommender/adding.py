@@ -118,7 +118,12 @@ def _check(catalog: Catalog, records: Sequence[Record]) -> _Given:
         else:
             rows[n] = fresh = fresh + 1
     columns = {name: _column(catalog, name, records, list(ids), rows) for name in catalog.fields.column_names}
-    return _Given(records, list(ids), rows, pa.table(columns), before)
+    return _Given(records, list(ids), rows, _table(columns, len(records)), before)
+
+
+def _table(columns: dict[str, pa.Array], n: int) -> pa.Table:
+    """A table of n rows, though it may have no columns."""
+    return pa.table({**columns, "": pa.nulls(n)}).drop_columns([""])
 
 
 def _column(catalog: Catalog, name: str, records: Sequence[Record], ids: list[Any], rows: NDArray[np.int64]) -> pa.Array:
@@ -192,7 +197,9 @@ def _grown_dataset(dataset: Dataset, given: _Given, features: dict[str, Features
     catalog, new = dataset.catalog, given.new
     place = np.arange(given.before + int(new.sum()))
     place[given.rows - 1] = given.before + np.arange(len(new))  # each given row stands in the joined table after the old ones
-    fields = pa.concat_tables([catalog.fields.cast(given.table.schema), given.table]).take(place)
+    fields = _table({}, len(place))  # pyarrow forgets how many rows a table without columns has
+    if given.table.column_names:
+        fields = pa.concat_tables([catalog.fields.cast(given.table.schema), given.table]).take(place)
     fresh = pa.array([one for one, is_new in zip(given.ids, new, strict=True) if is_new], type=catalog.ids.array.type)
     ids = Ids(pa.concat_arrays([catalog.ids.array, fresh]), first=catalog.ids.first, what=catalog.ids.what)
     report = {**dataset.report, "items_added": dataset.report.get("items_added", 0) + int(new.sum())}

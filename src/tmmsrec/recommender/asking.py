@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ def seconds_of(value: Moment, where: str) -> int:
     Raises:
         DataProblem: none of these, or outside 1970 to 2100; the message begins with ``where``.
     """
+    if type(value) is int and 0 <= value < _Y2100:  # what most histories hold
+        return value
     moment = value
     if isinstance(moment, np.datetime64):
         moment = moment.astype("datetime64[s]").item()
@@ -77,13 +80,14 @@ def seconds_of(value: Moment, where: str) -> int:
         moment = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
     if isinstance(moment, datetime):
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if isinstance(moment, bool) or not isinstance(moment, (int, float, np.integer, np.floating)) or not np.isfinite(moment):
+    number = isinstance(moment, (int, float, np.integer, np.floating)) and not isinstance(moment, bool)
+    if not number or (isinstance(moment, (float, np.floating)) and not math.isfinite(moment)):
         raise DataProblem(f"{where}: {value!r} is no moment; give seconds since 1970, a datetime or an ISO text")
     if not 0 <= moment < _Y2100:
         units = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
-        hint = next((f"; it looks like {unit}" for per, unit in units.items() if _Y1971 <= moment / per < _Y2100), "")
+        hint = next((f"; it looks like {unit}" for per, unit in units.items() if _Y1971 * per <= moment < _Y2100 * per), "")
         raise DataProblem(f"{where}: {value!r} lies outside 1970 to 2100 in seconds{hint}")
-    return int(np.floor(moment))
+    return math.floor(moment)
 
 
 def of_question(people: People, ids: Ids, question: Question, now: int, where: str | None = None) -> Asked:
@@ -129,7 +133,7 @@ def of_history(ids: Ids, history: Iterable[Event], at: int | None, now: int, whe
     rows, moments = [], []
     for place, event in enumerate(history):
         spot = f"{where}[{place}]"
-        if isinstance(event, (str, bytes)) or not isinstance(event, Sequence) or len(event) != 2:
+        if isinstance(event, (str, bytes)) or not isinstance(event, (tuple, list, Sequence)) or len(event) != 2:
             raise DataProblem(f"{spot} must be (item, time), got {event!r}")
         moment = seconds_of(event[1], spot)
         if at is not None and moment > at:

@@ -17,6 +17,8 @@ from tmmsrec.values import nearest
 
 _CURRENCY = " $\u20ac\u00a3\u00a5"
 
+_NONE = np.zeros(0, np.int64)
+
 
 class Filters:
     """Filters over one catalogue.  What they need of a field is made when it is first asked for.
@@ -58,7 +60,7 @@ class Filters:
         rows = self._by_value(field)
         found = np.zeros(len(self._catalog) + 1, np.bool_)
         for value in values:
-            found[rows.get(str(value), ())] = True
+            found[rows.get(_text(value), _NONE)] = True
         return found
 
     def _by_value(self, field: str) -> dict[str, NDArray[np.int64]]:
@@ -66,7 +68,7 @@ class Filters:
             rows: dict[str, list[int]] = {}
             for row, value in enumerate(self._catalog.fields[field].to_pylist(), start=1):
                 if value is not None:
-                    rows.setdefault(str(value), []).append(row)
+                    rows.setdefault(_text(value), []).append(row)
             self._rows[field] = {value: np.array(own, np.int64) for value, own in rows.items()}
         return self._rows[field]
 
@@ -89,6 +91,11 @@ class Filters:
                 raise DataProblem(f"where.{field}: the field holds no numbers, so it has no range; give a list of values")
             self._numbers[field] = numbers
         return self._numbers[field]
+
+
+def _text(value: Any) -> str:
+    """A value as text; 4.0 and 4 are the same."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _number(value: Any) -> float:

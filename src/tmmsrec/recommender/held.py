@@ -137,6 +137,16 @@ class Recommender:
         return self._state.people
 
     @property
+    def name(self) -> str:
+        """The name of the Dataset."""
+        return self._state.dataset.name
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """What preparation said of the data: sources, counts, where the pictures are."""
+        return self._state.dataset.report
+
+    @property
     def trained_items(self) -> int:
         """How many items have a learned row: those that were there when the model was trained."""
         return self._state.trained
@@ -147,7 +157,7 @@ class Recommender:
         return self._state.method.reads_now
 
     def __repr__(self) -> str:
-        return f"Recommender({type(self.method).__name__} over {self.dataset!r})"
+        return f"Recommender({type(self.method).__name__} over {self._state.dataset!r})"
 
     def recommend(
         self,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,11 @@ class People:
     def __len__(self) -> int:
         return len(self._users) + len(self._new)
 
+    def __iter__(self) -> Iterator[Any]:
+        """Outside ids, in the order of their rows."""
+        yield from self._users
+        yield from list(self._new)
+
     def __contains__(self, user: Any) -> bool:
         return user in self._users or self._users.same_type(user) in self._new
 
@@ -75,10 +81,9 @@ class People:
         """How many events came later."""
         return self._counts.total()
 
-    @property
-    def newcomers(self) -> list[Any]:
-        """Outside ids of the users who came later, in the order of their rows."""
-        return list(self._new)
+    def id(self, row: int) -> Any:
+        """The outside id of a row."""
+        return self._users[row] if row < len(self._users) else list(self._new)[row - len(self._users)]
 
     def row(self, user: Any) -> int:
         """The row of a user; raises UnknownId."""
@@ -106,9 +111,29 @@ class People:
         end = int(self._log.offsets[row + 1])
         return int(self._log.times[end - 1]) if end > self._log.offsets[row] else None
 
-    def met(self, item: int) -> int:
-        """How many of the later events are of an item row."""
-        return self._counts[item]
+    @cached_property
+    def span(self) -> tuple[int, int] | None:
+        """Seconds of the first and the last event of the log, later ones left out; None for an empty log."""
+        times = self._log.times
+        return (int(times.min()), int(times.max())) if len(times) else None
+
+    @cached_property
+    def _logged(self) -> NDArray[np.int64]:
+        return np.bincount(self._log.items).astype(np.int64)
+
+    def counts(self, n_items: int) -> NDArray[np.int64]:
+        """[I+1] events of each item row, later ones included."""
+        found = np.zeros(n_items + 1, np.int64)
+        found[: len(self._logged)] = self._logged
+        for item, more in list(self._counts.items()):
+            if item <= n_items:  # the caller's catalogue may be older
+                found[item] += more
+        return found
+
+    @property
+    def events(self) -> int:
+        """How many events there are, later ones included."""
+        return len(self._log) + self.later
 
     def unseen(self, events: Sequence[NewEvent]) -> list[NewEvent]:
         """Those that no history holds yet, each once."""
@@ -157,7 +182,7 @@ class People:
         items = np.concatenate([log.items[kept], *[self._later[int(row)][0] for row in rows]])
         times = np.concatenate([log.times[kept], *[self._later[int(row)][1] for row in rows]])
         ids = Ids(
-            pa.concat_arrays([self._users.array, pa.array(self.newcomers, type=self._users.array.type)]),
+            pa.concat_arrays([self._users.array, pa.array(list(self._new), type=self._users.array.type)]),
             first=self._users.first,
             what=self._users.what,
         )

@@ -1,0 +1,111 @@
+"""``serve``: a bundle over HTTP."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tmmsrec.cli import screen
+
+if TYPE_CHECKING:
+    import socket
+
+    from tmmsrec.serve.service import Service
+
+TOKEN = "TMMSREC_TOKEN"
+
+
+def serve(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
+    beside: Annotated[Path | None, typer.Option(help="A second bundle, to be compared on the page.")] = None,
+    images: Annotated[str | None, typer.Option(help="Folder or zip of pictures; what the bundle was made from by default.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for items and events that are sent; BUNDLE.live by default.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Take no items and events.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8000,
+    token_file: Annotated[Path | None, typer.Option(help=f"File with the token that requests must bring (or ${TOKEN}).")] = None,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Answer everybody, on an open address too.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for tensor work.")] = 1,
+    together: Annotated[int, typer.Option(min=1, max=512, help="Most questions answered in one batch.")] = 64,
+    max_body: Annotated[int, typer.Option(min=1024, help="Most bytes of a request.")] = 8 * 2**20,
+) -> None:
+    """Answer requests over HTTP, with a page to look into the bundle."""
+    import torch
+
+    from tmmsrec.data.problems import DataProblem
+
+    try:
+        from tmmsrec.serve.service import Service, Serving
+    except ModuleNotFoundError as problem:
+        raise DataProblem(f"serving needs {problem.name}, which is not installed: pip install 'tmmsrec[serve]'") from None
+
+    token = None if no_token else _token(token_file)
+    if token is None and not no_token and not loopback(host):
+        raise DataProblem(
+            f"{host} can be reached from elsewhere: give a token (--token-file or ${TOKEN}), or say --no-token if everybody may ask"
+        )
+    torch.set_num_threads(threads)
+    listening = _listen(host, port)
+    with listening:
+        service = Service(Serving(bundle, beside, images, data, read_only, together, max_body, token))
+        _run(service, listening, host)
+
+
+def _run(service: Service, listening: socket.socket, host: str) -> None:
+    import logging
+
+    import uvicorn
+
+    from tmmsrec.serve.app import application
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("tmmsrec.serve").setLevel(logging.INFO)
+    config = uvicorn.Config(
+        application(service), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=30, lifespan="on"
+    )
+    port = listening.getsockname()[1]
+    named = f"[{host}]" if ":" in host else host
+    kept = service.serving.journal if service.journal is not None else "nowhere (--read-only)"
+    screen.say(f"http://{named}:{port}    {service.shelf.main.recommender!r}; what is sent is kept in {kept}")
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def loopback(host: str) -> bool:
+    """Whether an address can only be reached from this machine."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _token(file: Path | None) -> str | None:
+    """The token of a file, or of the environment; raises DataProblem for one that no header can carry."""
+    from tmmsrec.data.problems import DataProblem
+
+    text = file.read_text(encoding="utf-8").strip() if file is not None else os.environ.get(TOKEN, "").strip()
+    if file is not None and not text:
+        raise DataProblem(f"{file} holds no token; write one line into it")
+    if text and (not text.isascii() or not text.isprintable() or " " in text):
+        raise DataProblem("the token must be printable ASCII without spaces")
+    return text or None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    import socket
+
+    from tmmsrec.data.problems import DataProblem
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as problem:
+        listening.close()
+        raise DataProblem(f"cannot listen at {host}:{port}: {problem.strerror or problem}; choose another with --port") from None
+    return listening

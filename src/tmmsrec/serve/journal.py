@@ -1,0 +1,162 @@
+"""What was taken and is in no bundle yet: items and events as JSON lines, on disk before anybody is told that they are taken.
+
+FOLDER/journal.jsonl      one line an acknowledged request: {"check": CRC-32 of the entry's text, "entry": {...}}; the first a head
+FOLDER/pictures/HASH      pictures of added items, by the hash of their bytes
+FOLDER/lock               held by the process that writes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tmmsrec.data.problems import DataProblem, NewerFormat
+from tmmsrec.data.store import atomic_bytes
+
+FORMAT = 1
+_HEAD = {"format": FORMAT, "kind": "tmmsrec journal"}
+log = logging.getLogger("tmmsrec.serve")
+
+
+class Journal:
+    """The journal of one service; open in one process at a time.
+
+    Args:
+        folder: made if it is not there.
+
+    Raises:
+        DataProblem: another process has it, it cannot be written, or it is damaged elsewhere than at its very end.
+        NewerFormat: written by a later version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._path = folder / "journal.jsonl"
+        try:
+            (folder / "pictures").mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(folder / "lock", timeout=0, thread_local=False)
+            self._lock.acquire()
+        except Timeout:
+            raise DataProblem(f"{folder} is in use by another process; stop it, or give this one its own folder (--data)") from None
+        except OSError as problem:
+            raise DataProblem(f"{folder} cannot be written ({problem.strerror}); name another folder with --data") from None
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self) -> None:
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.size = self._sound()
+        if os.fstat(self._file).st_size > self.size:
+            log.warning("%s ended in the middle of a line that nobody was told of: it is cut off", self._path)
+            os.ftruncate(self._file, self.size)
+        if not self.size:
+            self.append(_HEAD)
+        self.sync()
+        _sync_folder(self.folder)
+
+    def _sound(self) -> int:
+        """How many bytes from the start are whole lines that are what was written."""
+        size, bad = 0, 0
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                entry = _entry(line)
+                if entry is None:
+                    bad = bad or number
+                    continue
+                if bad:
+                    raise DataProblem(
+                        f"{self._path} is damaged at line {bad}, and whole lines come after it; "
+                        "take it from a backup, or remove that line to go on without it"
+                    )
+                if number == 1:
+                    _check_head(entry, self._path)
+                size += len(line)
+        return size
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Write an entry; it is on disk after ``sync``.  Raises OSError, and then nothing of it is there."""
+        text = json.dumps(entry, separators=(",", ":"), default=str)
+        line = f'{{"check":"{zlib.crc32(text.encode()):08x}","entry":{text}}}\n'.encode()
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError:
+            os.ftruncate(self._file, self.size)
+            raise
+        self.size += len(line)
+
+    def sync(self) -> None:
+        """Wait until all that was appended is on disk; raises OSError."""
+        os.fsync(self._file)
+
+    def read(self, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
+        """Entries from one position (a former ``size``) to another; the end by default."""
+        end = self.size if end is None else end
+        with self._path.open("rb") as file:
+            file.seek(start)
+            while file.tell() < end:
+                entry = _entry(file.readline())
+                if entry is not None and "kind" not in entry:
+                    yield entry
+
+    def keep_picture(self, data: bytes) -> str:
+        """Put a picture on disk and return its name; raises OSError."""
+        name = hashlib.blake2b(data, digest_size=16).hexdigest()
+        path = self.folder / "pictures" / name
+        if not path.exists():
+            atomic_bytes(path, data)
+            _sync_folder(path.parent)
+        return name
+
+    def picture(self, name: str) -> bytes | None:
+        """A kept picture; None when it is gone."""
+        try:
+            return (self.folder / "pictures" / name).read_bytes()
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """Let another process have it."""
+        os.close(self._file)
+        self._lock.release()
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """The entry of a line, None for a line that is not what was written."""
+    try:
+        head, text = line[:28], line[28:-2]
+        if line[-2:] != b"}\n" or head != b'{"check":"%08x","entry":' % zlib.crc32(text):
+            return None
+        entry = json.loads(text)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _check_head(entry: Mapping[str, Any], path: Path) -> None:
+    if entry.get("kind") != _HEAD["kind"]:
+        raise DataProblem(f"{path} is no journal of tmmsrec; name another folder with --data")
+    if entry.get("format", 0) > FORMAT:
+        raise NewerFormat(
+            f"{path} was written in journal format {entry['format']}; this version reads up to {FORMAT}: upgrade tmmsrec"
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

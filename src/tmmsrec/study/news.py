@@ -1,0 +1,202 @@
+"""A bundle's data with new events and items in it, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+import tmmsrec
+from tmmsrec.data.catalog import Features
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.merge import NewEvents, lacking, least_events, merge, read_events, read_items
+from tmmsrec.data.pictures import Pictures, holds_pictures, open_pictures
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.sources.guess import events_file, items_file
+from tmmsrec.data.times import TimeChoice, day
+from tmmsrec.recommender.adding import Added, Encoders, with_items
+from tmmsrec.recommender.growing import with_log
+from tmmsrec.recommender.state import State
+from tmmsrec.study.path import Inputs
+from tmmsrec.study.stages import Listener
+
+_AT_ONCE = 1000  # items whose pictures are held in memory together
+
+
+@dataclass(frozen=True, eq=False)
+class News:
+    """What came, merged.
+
+    Attributes:
+        state: the old weights over the grown data; items and users that came have no row that was learned.
+        old: [N] bool, which events of its log the bundle knew already.
+        counts: what was read, left out, added and met.
+    """
+
+    state: State
+    old: NDArray[np.bool_]
+    counts: dict[str, Any]
+
+    @property
+    def something(self) -> bool:
+        """Whether anything came that was not there."""
+        items = self.counts["items"]
+        return bool(self.counts["events"]["added"] or items["new"] or items["completed"])
+
+
+def merged(state: State, encoders: Encoders, inputs: Inputs, time: TimeChoice, listener: Listener) -> News:
+    """Read what a person brings and put it into the data of a bundle; nothing is written.
+
+    Raises:
+        DataProblem: input that cannot be used; the message names file and place.
+    """
+    columns = dict(inputs.columns)
+    events = read_events(state.dataset, events_file(Path(inputs.interactions), inputs.format, columns), time)
+    listener.stage(f"{events.read:,} events read from {inputs.interactions}")
+    known = state.dataset.catalog.ids.array
+    met = pc.unique(events.items.filter(pc.invert(pc.is_in(events.items, value_set=known))))
+    told, pictures, unused = _told(state.dataset, met, inputs)
+    items = pa.concat_tables([told, _untold(told, met)])
+    return taken(state, encoders, Brought(events, items, pictures, tuple(unused)), listener)
+
+
+@dataclass(frozen=True, eq=False)
+class Brought:
+    """What a person brings, read.
+
+    Attributes:
+        events: new ones, and perhaps known ones.
+        items: id, and of the catalogue's columns those that are told, null where they are not; every new item of the events is
+            there, and known items that something new is told of.
+        pictures: where the pictures are that the items' column ``image`` names.
+        unused: columns that the catalogue does not have.
+    """
+
+    events: NewEvents
+    items: pa.Table
+    pictures: Pictures | None = None
+    unused: tuple[str, ...] = ()
+
+
+def taken(state: State, encoders: Encoders, brought: Brought, listener: Listener) -> News:
+    """Put what was read into the data of a bundle.
+
+    Raises:
+        DataProblem: an encoder of the bundle that this version cannot use, or values that do not suit the catalogue.
+    """
+    events, items, dropped = _as_required(state.dataset, brought.events, brought.items)
+    state, added = _with_items(state, items, brought.pictures, encoders, listener)
+    found = merge(state.dataset, events)
+    counts = {**found.counts, "items": _counted(added, brought.unused, state.dataset)}
+    counts["events"]["of_items_lacking_modalities"] = dropped
+    least, lengths = least_events(found.dataset), found.dataset.interactions.lengths
+    counts["users"]["short"] = {"fewer_than": least, "all": int((lengths < least).sum())}
+    return News(with_log(state, _named(found.dataset, counts)), found.old, counts)
+
+
+def _told(dataset: Dataset, met: pa.Array, inputs: Inputs) -> tuple[pa.Table, Pictures | None, list[str]]:
+    """What the item table says that is not known, where its pictures are, and its columns that the bundle has no use for."""
+    nothing = pa.table({"id": pa.array([], dataset.catalog.ids.array.type)})
+    where = inputs.images
+    if inputs.items is None:
+        if where is not None:
+            raise DataProblem("pictures were given without an item table; name the new items in one (--items)")
+        return nothing, None, []
+    if where is None and holds_pictures(Path(inputs.items)):
+        where = str(inputs.items)
+    pictures = open_pictures(where) if where is not None else None
+    told, unused = read_items(dataset, met, items_file(Path(inputs.items), dict(inputs.columns)), pictures)
+    return told.set_column(0, "id", told["id"].cast(dataset.catalog.ids.array.type)), pictures, unused
+
+
+def _untold(told: pa.Table, met: pa.Array) -> pa.Table:
+    """Items with events of which no table says anything, in the columns of ``told``."""
+    fresh = met.filter(pc.invert(pc.is_in(met, value_set=told["id"])))
+    return pa.table({f.name: fresh if f.name == "id" else pa.nulls(len(fresh), f.type) for f in told.schema})
+
+
+def _as_required(dataset: Dataset, events: NewEvents, items: pa.Table) -> tuple[NewEvents, pa.Table, int]:
+    """Without new items that lack what the Dataset was prepared to require, and their events; and how many those were."""
+    required = dataset.report.get("preparation", {}).get("require", [])
+    if not required:
+        return events, items, 0
+    new = pc.invert(pc.is_in(items["id"], value_set=dataset.catalog.ids.array))
+    out = pc.and_(new, lacking(items, required))
+    kept = events.without(items["id"].filter(out).combine_chunks())
+    return kept, items.filter(pc.invert(out)), len(events) - len(kept)
+
+
+def _with_items(
+    state: State, items: pa.Table, pictures: Pictures | None, encoders: Encoders, listener: Listener
+) -> tuple[State, list[Added]]:
+    """The State with items added, or known ones completed, a block at a time; the pictures' names stand in the catalogue."""
+    added: list[Added] = []
+    for start in range(0, items.num_rows, _AT_ONCE):
+        block = items.slice(start, _AT_ONCE).to_pylist()
+        records = [r for r in (_record(one, state.dataset, pictures) for one in block) if r is not None]
+        state, taken = with_items(state, records, encoders) if records else (state, [])
+        added += taken
+        listener.counting(min(start + _AT_ONCE, items.num_rows), items.num_rows, "items")
+    return _picture_names(state, items, {a.item for a in added}), added
+
+
+def _record(told: dict[str, Any], dataset: Dataset, pictures: Pictures | None) -> dict[str, Any] | None:
+    """What to add of an item: all that is told of a new one, of a known one what it lacks; None where that is nothing."""
+    item, said = told["id"], {k: v for k, v in told.items() if v is not None and k != "id"}
+    if item in dataset.catalog.ids:
+        row = dataset.catalog.ids.row(item)
+        has = dataset.catalog.describe(row)
+        pictured = "image" in dataset.features and bool(dataset.features["image"].present[row])
+        said = {k: v for k, v in said.items() if (not pictured if k == "image" else k not in has)}
+        if not said:
+            return None
+    if "image" in said:
+        said["image"] = pictures.read(said["image"]) if pictures is not None else None
+    return {"id": item, **said}
+
+
+def _picture_names(state: State, items: pa.Table, added: set[Any]) -> State:
+    """The names of pictures that were given as bytes."""
+    fields = state.dataset.catalog.fields
+    if "image" not in items.column_names or "image" not in fields.column_names or not added:
+        return state
+    names = fields["image"].to_pylist()
+    for one in items.select(["id", "image"]).to_pylist():
+        if one["id"] in added and one["image"] is not None:
+            names[state.dataset.catalog.ids.row(one["id"]) - 1] = one["image"]
+    at = fields.column_names.index("image")
+    catalog = replace(state.dataset.catalog, fields=fields.set_column(at, "image", pa.array(names, fields.schema.field(at).type)))
+    return replace(state, dataset=replace(state.dataset, catalog=catalog))
+
+
+def _counted(added: list[Added], unused: tuple[str, ...], dataset: Dataset) -> dict[str, Any]:
+    new = [a for a in added if a.new]
+    return {
+        "new": len(new),
+        "new_without_text_or_picture": sum(not a.modalities for a in new),
+        "new_lacking": {m: sum(m not in a.modalities for a in new) for m in sorted(dataset.features)},
+        "completed": len(added) - len(new),
+        "columns_left_out": list(unused),
+    }
+
+
+def _named(dataset: Dataset, counts: dict[str, Any]) -> Dataset:
+    """The Dataset with its name, report and provenance saying what was merged."""
+    log, report = dataset.interactions, dataset.report
+    name = report.get("name_before_merging", dataset.name)
+    told = {**counts, "tmmsrec": tmmsrec.__version__}
+    report = {**report, "name_before_merging": name, "merged": [*report.get("merged", []), told]}
+    newest = f"{name}, to {day(int(log.times.max()))}" if len(log) else name
+    features = {m: _later(f, counts["items"]) for m, f in dataset.features.items()}
+    return replace(dataset, name=newest, report=report, catalog=replace(dataset.catalog, features=features))
+
+
+def _later(features: Features, items: dict[str, Any]) -> Features:
+    """Features whose provenance says how many items came after the encoder was fitted."""
+    had = features.provenance.get("items_after_fitting", 0)
+    return replace(features, provenance={**features.provenance, "items_after_fitting": had + items["new"]})

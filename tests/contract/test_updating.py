@@ -1,0 +1,115 @@
+"""Every method of the zoo goes on with new events, items and users.  Methods are found by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from tests.conftest import DAY, all_methods, small
+from tmmsrec.data.catalog import Features
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.merge import NewEvents
+from tmmsrec.data.split import LeaveOneOut
+from tmmsrec.fit import fit
+from tmmsrec.nn.items import LearnedRows
+from tmmsrec.recommender import Recommender, bundle
+from tmmsrec.recommender.growing import alike, carry, first_items, with_log
+from tmmsrec.recommender.state import build
+from tmmsrec.study.going_on import COUNTED, NEW_WEIGHTS, OLD_WEIGHTS, Going, learn
+from tmmsrec.study.news import Brought, taken
+from tmmsrec.study.stages import Silent
+from tmmsrec.training import Adam, Training
+
+FIRST = 26  # items that are there from the start; the other four come later
+TRAINING = Training(epochs=2, batch=16, optimiser=Adam(lr=3e-3))
+every_method = pytest.mark.parametrize("method", all_methods())
+
+
+def first_and_rest() -> tuple[Dataset, NewEvents, pa.Table]:
+    """A shop as it was, and what came: four events each for half of its users, one new user, four items with texts only."""
+    whole = small(missing=(3, 7))
+    log, at = whole.interactions, np.random.default_rng(5)
+    items = at.integers(1, FIRST + 1, len(log)).astype(np.int32)
+    was = first_items(replace(whole, interactions=Interactions(log.offsets, items, log.times)), FIRST)
+    users = np.concatenate([np.repeat(np.arange(0, 40, 2), 4), np.full(5, 77)])
+    met = at.integers(1, whole.n_items + 1, len(users))
+    times = (18_000 + np.arange(len(users))) * DAY
+    events = NewEvents(pa.array(users), pa.array(met), times, "rest.csv", len(users))
+    new = np.unique(met[met > FIRST])
+    titles = whole.catalog.fields["title"].take(new - 1)
+    return was, events, pa.table({"id": pa.array(new), "title": titles})
+
+
+@every_method
+def test_goes_on(method, tmp_path):
+    was, events, items = first_and_rest()
+    parts = LeaveOneOut().cut(was.interactions)
+    fitted = fit(method, was, train=parts.train, valid=parts.valid, training=replace(TRAINING, epochs=1))
+    Recommender(method, fitted.model, was).save(tmp_path / "first")
+    state, _, encoders = bundle.read(tmp_path / "first")
+    news = taken(state, encoders, Brought(events, items), Silent())
+    after, told = learn(news, False, TRAINING, Going(tolerance=1.0), tmp_path / "work", "first", Silent())
+    assert told["kept"] in ((NEW_WEIGHTS, OLD_WEIGHTS) if state.model.trainable else (COUNTED,))
+    new_ones = (0,) if told["kept"] == OLD_WEIGHTS else (4,) if told["kept"] == COUNTED else (1, 2, 3, 4)
+    assert after.trained - FIRST in new_ones
+    bundle.write(tmp_path / "second", after, {}, encoders)
+    held = Recommender.load(tmp_path / "second")
+    assert (held.dataset.n_users, held.dataset.n_items) == (41, FIRST + len(items))
+    for user in (0, 1, 77):
+        answer = held.recommend(user, k=5)
+        assert len(answer) == 5
+        assert answer[0].basis == "model"
+        assert all(np.isfinite(one.score) for one in answer)
+    old, new = (next(g for g in told["groups"] if g["group"] == name) for name in ("old", "new"))
+    assert (old["users"], new["users"]) == (20, 21)
+    assert all(0 <= group["before"]["HR@10"][0] <= 1 for group in (old, new))
+
+
+@every_method
+def test_what_was_learned_is_carried_over_and_nothing_else(method, tmp_path):
+    was, events, items = first_and_rest()
+    torch.manual_seed(3)
+    model = method.build(was)
+    model.prepare(LeaveOneOut().cut(was.interactions).train)
+    Recommender(method, model, was).save(tmp_path / "first")
+    state, _, encoders = bundle.read(tmp_path / "first")
+    news = taken(state, encoders, Brought(events, items), Silent())
+    grown_text = small(missing=(3, 7)).features["text"]
+    grown_data = news.state.dataset.with_features(text=grown_text)
+    state = with_log(replace(news.state, dataset=grown_data), grown_data)
+    fresh = build(method, grown_data, grown_data.n_items)
+    begun = {name: p.detach().clone() for name, p in fresh.named_parameters()}
+    carry(state, fresh, grown_data.n_items)
+    old, grown = dict(model.named_parameters()), dict(fresh.named_parameters())
+    tables = {f"{name}.table.weight" for name, part in fresh.named_modules() if isinstance(part, LearnedRows)}
+    like, has = alike(grown_data, FIRST, grown_data.n_items)
+    assert has.all()
+    for name, was_there in old.items():
+        rows = min(len(was_there), len(grown[name]))
+        torch.testing.assert_close(grown[name][:rows], was_there[:rows], rtol=0, atol=0)
+        if len(grown[name]) == grown_data.n_items + 1 and len(was_there) == FIRST + 1:  # a row of each item
+            late = was_there[like].mean(1) if name in tables else begun[name][FIRST + 1 :]
+            torch.testing.assert_close(grown[name][FIRST + 1 :], late)
+        elif len(grown[name]) == 41 and len(was_there) == 40:  # a row of each user
+            torch.testing.assert_close(grown[name][40], was_there.mean(0))
+        elif len(grown[name]) != len(was_there):
+            assert "attributes" in name  # words of S3-Rec's pretraining, which is over
+
+
+def test_a_new_item_is_like_those_of_its_kind():
+    """By all modalities; one without any is like nobody."""
+    was, _, _ = first_and_rest()
+    rows, present = was.features["text"].rows.copy(), was.features["text"].present.copy()
+    rows[25], rows[26], present[26] = rows[4] * 3, 0, False
+    lone = replace(was, catalog=replace(was.catalog, features={"text": Features(rows, present)}))
+    like, has = alike(lone, 24, 26)
+    assert like.shape == (2, 10)
+    assert like[0, 0] == 4
+    assert has.tolist() == [True, False]
+    bare = replace(was, catalog=replace(was.catalog, features={}))
+    assert not alike(bare, 24, 26)[1].any()
