@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tests.conftest import small
 from tests.shopkeeping import TMMSREC, held, items, learned, picture, shopkeeper
 from tmmsrec import values, zoo
+from tmmsrec.cli import app
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.recommender import HNSW, IVF, Exact, Recommender, Search, approximate
 from tmmsrec.recommender.search import Index
@@ -243,3 +247,37 @@ def test_equal_scores_stay_in_the_order_of_the_catalogue():
     rows, scores = approximate.best(state, users, [approximate.Wish.of(state, 10, None, None)])
     assert rows[0].tolist() == list(range(100, 110))
     assert len(set(scores[0].tolist())) == 1
+
+
+# The verbs
+
+
+def call(*arguments: object, code: int = 0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_recommend_with_an_index_says_its_recall_beside_the_answer(shopkeeper, tmp_path):
+    shopkeeper.save(tmp_path / "b")
+    exact = json.loads(call("recommend", tmp_path / "b", "--user", "u4", "--json").stdout)
+    near = call("recommend", tmp_path / "b", "--user", "u4", "--json", "--ann")
+    assert [one["item"] for one in json.loads(near.stdout)] == [one["item"] for one in exact]
+    assert re.search(r"HNSW\(.*\) over 24 items, built in .* s, recall@10 1.0000 of exact search", near.stderr)
+
+
+def test_the_index_verb_prints_recall_and_what_a_query_costs(shopkeeper, tmp_path):
+    shopkeeper.save(tmp_path / "b")
+    said = " ".join(
+        call("index", tmp_path / "b", "--search", "IVF", "--set", "lists=4", "--set", "probes=1", "--calls", 3).stdout.split()
+    )
+    assert "24, vectors of 36 numbers" in said
+    assert "IVF(lists=4, probes=1, seed=0)" in said
+    assert 0 < float(re.search(r"recall@10 ([0-9.]+) over 60 known users", said)[1]) <= 1
+    assert len(re.findall(r"exact [0-9.]+ ms, index [0-9.]+ ms", said)) == 2
+    assert "every item" in call("index", tmp_path / "b", "--search", "Exact").stdout
+    assert "HNSW" in call("index", tmp_path / "b", "--search", "HNSV", code=2).stderr
+    assert "ef_search" in call("index", tmp_path / "b", "--set", "ef_serch=9", code=2).stderr
+    held(zoo.POPULARITY).save(tmp_path / "p")
+    assert "no inner product" in call("index", tmp_path / "p", code=2).stderr

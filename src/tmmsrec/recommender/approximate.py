@@ -97,26 +97,41 @@ def best(state: State, users: Tensor, wishes: Sequence[Wish]) -> tuple[Tensor, T
     return rows.gather(1, order)[:, :most], scores[:, :most]
 
 
+def exactly(users: Tensor, vectors: Tensor, knows: Tensor, k: int) -> Tensor:
+    """[B, k] rows of the best items for user vectors [B, D], all of them scored."""
+    return (users @ vectors.T).masked_fill(~knows, -torch.inf).topk(k, dim=1).indices
+
+
+def nearly(users: Tensor, vectors: Tensor, index: Index, k: int) -> Tensor:
+    """[B, k] the same among an index's candidates."""
+    rows = index.candidates(users, vectors, k)
+    scores = _scores(users, vectors, rows).masked_fill(rows == 0, -torch.inf)
+    return rows.gather(1, scores.topk(k, dim=1).indices)
+
+
+def recall_of(index: Index, users: Tensor, vectors: Tensor, knows: Tensor, k: int) -> Recall:
+    """What an index finds of the k best for user vectors [B, D], and what one query costs."""
+    k = min(k, int(knows.sum()))
+
+    def exact(some: Tensor) -> Tensor:
+        return exactly(some, vectors, knows, k)
+
+    def near(some: Tensor) -> Tensor:
+        return nearly(some, vectors, index, k)
+
+    true, found = (torch.cat([way(part) for part in _parts(users, 256)]) for way in (exact, near))
+    recall = (true[:, :, None] == found[:, None, :]).any(2).double().mean()
+    return Recall(k, float(recall), len(users), _milliseconds(exact, users), _milliseconds(near, users))
+
+
 def _measured(state: State, index: Index, k: int) -> Recall | None:
     """Recall of the k best over known users, at most 1,000 spread over all of them; None when nobody can be asked for."""
-    vectors = state.vectors
-    assert vectors is not None
+    assert state.vectors is not None
     asked = [one for _, one in state.of_everybody(most=_QUERIES)]
     if not asked:
         return None
     users = torch.cat([state.queries(asking.batch_of(part, state.method.history)) for part in _parts(asked, 256)])
-    k = min(k, state.known)
-
-    def exact(some: Tensor) -> Tensor:
-        return (some @ vectors.T).masked_fill(~state.knows, -torch.inf).topk(k, dim=1).indices
-
-    def near(some: Tensor) -> Tensor:
-        rows = index.candidates(some, vectors, k)
-        return rows.gather(1, _scores(some, vectors, rows).topk(k, dim=1).indices)
-
-    true, found = (torch.cat([of(part) for part in _parts(users, 256)]) for of in (exact, near))
-    recall = (true[:, :, None] == found[:, None, :]).any(2).double().mean()
-    return Recall(k, float(recall), len(users), _milliseconds(exact, users), _milliseconds(near, users))
+    return recall_of(index, users, state.vectors, state.knows, k)
 
 
 def _milliseconds(search: Callable[[Tensor], Tensor], users: Tensor) -> float:
