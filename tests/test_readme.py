@@ -30,5 +30,5 @@ def test_the_two_commands_and_the_verbs_that_it_names_are_there():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     from tmmsrec.cli import app
 
-    known = {c.name or c.callback.__name__ for c in app.registered_commands}
+    known = {c.name or c.callback.__name__ for c in app.registered_commands} | {g.name for g in app.registered_groups}
     assert set(re.findall(r"(?:^    |`)tmmsrec ([a-z]+)", README, re.MULTILINE)) <= known

@@ -61,6 +61,7 @@ def run(
     with screen.Screen(quiet=quiet) as listener:
         outcome = whole_path(inputs, recipe, out, listener=listener)
     told(outcome)
+    screen.say(f"\nLook into it: {_opened(outcome.folder / 'bundle')}")
 
 
 def demo(
@@ -89,6 +90,7 @@ def demo(
     for knows, best in better.items():
         screen.say(f"Best possible for one who knows {knows}: HR@10 {best['HR@10']:.4f}, NDCG@10 {best['NDCG@10']:.4f}")
     screen.say(f"  {made.raw}    the three raw files: tmmsrec run takes yours in the same way")
+    screen.say(f"\nLook into it: {_opened(out / 'bundle')}")
 
 
 def told(outcome: Outcome) -> None:
@@ -108,7 +110,6 @@ def told(outcome: Outcome) -> None:
     ask = f"{screen.program()} recommend {folder / 'bundle'} --user {outcome.dataset.users[0]} --explain"
     screen.say(f"  {folder / 'bundle'}    {report.about.name}: {ask}")
     screen.say(f"  {folder / 'runs'}    every run; {folder / 'data'} the Dataset")
-    screen.say(f"  look into it: {_opened(folder / 'bundle')}")
 
 
 def _opened(bundle: Path) -> str:
