@@ -66,16 +66,6 @@ def says_the_same(mine: Recommender, path: Path) -> None:
         np.testing.assert_allclose(run(batch), expected, atol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", methods())
-def test_every_method_says_the_same_as_onnx(name, tmp_path):
-    mine = held(methods()[name])
-    done = write_onnx(mine.state, tmp_path / "q.onnx")
-    assert done.inputs == (("items", "times", "at") if mine.method.reads_now else ("items", "times"))
-    assert done.parity.largest < 1e-5
-    says_the_same(mine, done.path)
-
-
 @pytest.mark.parametrize(
     "method", [replace(SHORT, time=Gap()), shrunk(zoo.GRU4REC)], ids=["now, and a stream with gaps", "recurrent"]
 )
