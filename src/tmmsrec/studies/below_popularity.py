@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tmmsrec.nn.backbones.mlp4rec import CausalMLP4Rec
 from tmmsrec.nn.backbones.trimlp import TriMLP
 from tmmsrec.nn.outputs import Tied
 from tmmsrec.studies._plan import FLOORS, entrant
@@ -31,6 +32,9 @@ STUDY = Study(
     | {f"{name}, 8 times the steps": _with(entrant(name), batch=16) for name in HURRIED}
     | {
         "bert4rec, 8 times the steps, patient": _with(entrant("bert4rec"), batch=16, epochs=120, patience=60),
+        "mlp4rec": entrant("mlp4rec"),
+        "mlp4rec-causal, last steps": replace(entrant("mlp4rec"), method=replace(entrant("mlp4rec").method, backbone=CausalMLP4Rec())),
+        "mlp4rec-causal, patient": _with(entrant("mlp4rec-causal"), patience=60),
         "trimlp, gelu": entrant("trimlp", backbone=TriMLP(act="gelu")),
         "trimlp, gelu, tied": entrant("trimlp", backbone=TriMLP(act="gelu"), output=Tied()),
     },

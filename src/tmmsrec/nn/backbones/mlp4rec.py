@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from tmmsrec.nn.backbones import Backbone
@@ -90,5 +91,6 @@ class _Encoder(nn.Module):
         return normed
 
     def _whole(self, x: Tensor) -> Tensor:
+        # A graph of open length cannot cut the weights to it; rows after a causal step change nothing.
         tokens = self.mixer.tokens
-        return x if tokens.causal else padded(x, tokens.length)
+        return x if tokens.causal and not torch.compiler.is_exporting() else padded(x, tokens.length)
