@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tmmsrec.models.sequential import Entry
 from tmmsrec.nn.backbones.mlp4rec import CausalMLP4Rec
 from tmmsrec.nn.backbones.trimlp import TriMLP
 from tmmsrec.nn.outputs import Tied
@@ -33,8 +34,10 @@ STUDY = Study(
     | {
         "bert4rec, 8 times the steps, patient": _with(entrant("bert4rec"), batch=16, epochs=120, patience=60),
         "mlp4rec": entrant("mlp4rec"),
-        "mlp4rec-causal, last steps": replace(entrant("mlp4rec"), method=replace(entrant("mlp4rec").method, backbone=CausalMLP4Rec())),
+        "mlp4rec-causal, last steps": entrant("mlp4rec", backbone=CausalMLP4Rec()),
         "mlp4rec-causal, patient": _with(entrant("mlp4rec-causal"), patience=60),
+        "mlp4rec-causal, rows scaled": entrant("mlp4rec-causal", entry=Entry(scaled=True)),
+        "nextitnet, rows scaled": entrant("nextitnet", entry=Entry(scaled=True)),
         "trimlp, gelu": entrant("trimlp", backbone=TriMLP(act="gelu")),
         "trimlp, gelu, tied": entrant("trimlp", backbone=TriMLP(act="gelu"), output=Tied()),
     },
