@@ -47,7 +47,7 @@ class Added:
 
 
 @dataclass(frozen=True, eq=False)
-class _Given:
+class Given:
     """What was given, checked.
 
     Attributes:
@@ -76,7 +76,7 @@ def with_items(state: State, records: Sequence[Record], encoders: Encoders) -> t
     Raises:
         DataProblem: a record that cannot be used (its place and field are named), or an encoder that cannot.
     """
-    given = _check(state.dataset.catalog, records)
+    given = checked(state.dataset.catalog, records)
     features, reasons = {}, {}
     for name, old in state.dataset.features.items():
         features[name], reasons[name] = _encoded(name, old, given, encoders.get(name))
@@ -96,7 +96,8 @@ def with_items(state: State, records: Sequence[Record], encoders: Encoders) -> t
     return after, added
 
 
-def _check(catalog: Catalog, records: Sequence[Record]) -> _Given:
+def checked(catalog: Catalog, records: Sequence[Record]) -> Given:
+    """What was given, if it can be used; raises DataProblem that names the place and field of what cannot."""
     if isinstance(records, Mapping) or not isinstance(records, Sequence) or not all(isinstance(r, Mapping) for r in records):
         raise DataProblem('items must be a list of records such as [{"id": "B01", "title": "..."}]')
     ids: dict[Any, int] = {}
@@ -118,7 +119,7 @@ def _check(catalog: Catalog, records: Sequence[Record]) -> _Given:
         else:
             rows[n] = fresh = fresh + 1
     columns = {name: _column(catalog, name, records, list(ids), rows) for name in catalog.fields.column_names}
-    return _Given(records, list(ids), rows, _table(columns, len(records)), before)
+    return Given(records, list(ids), rows, _table(columns, len(records)), before)
 
 
 def _table(columns: dict[str, pa.Array], n: int) -> pa.Table:
@@ -148,7 +149,7 @@ def _column(catalog: Catalog, name: str, records: Sequence[Record], ids: list[An
         raise
 
 
-def _encoded(name: str, old: Features, given: _Given, encoder: Fitted | DataProblem | None) -> tuple[Features, dict[int, str]]:
+def _encoded(name: str, old: Features, given: Given, encoder: Fitted | DataProblem | None) -> tuple[Features, dict[int, str]]:
     """Features of the grown catalogue, and position -> why a row could not be made."""
     grown = given.before + int(given.new.sum()) + 1
     rows, present = np.zeros((grown, old.width), np.float32), np.zeros(grown, np.bool_)
@@ -174,7 +175,7 @@ def _touches(name: str, record: Record, columns: list[str]) -> bool:
     return any(record.get(c) is not None for c in names)
 
 
-def _encode(name: str, encoder: Fitted, given: _Given, at: NDArray[np.int64]) -> Encoded:
+def _encode(name: str, encoder: Fitted, given: Given, at: NDArray[np.int64]) -> Encoded:
     if name == "image":
         return encoder.examine([_picture(given.records[n].get("image")) for n in at], Work())
     return encode_items(encoder, given.table.take(at))
@@ -193,7 +194,7 @@ def _picture(value: Any) -> Content:
         return Absent(f"the file {value} cannot be read: {getattr(problem, 'strerror', None) or problem}")
 
 
-def _grown_dataset(dataset: Dataset, given: _Given, features: dict[str, Features]) -> Dataset:
+def _grown_dataset(dataset: Dataset, given: Given, features: dict[str, Features]) -> Dataset:
     catalog, new = dataset.catalog, given.new
     place = np.arange(given.before + int(new.sum()))
     place[given.rows - 1] = given.before + np.arange(len(new))  # each given row stands in the joined table after the old ones

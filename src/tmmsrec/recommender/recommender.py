@@ -14,7 +14,7 @@ from tmmsrec.data.split import Part
 from tmmsrec.extract.base import Fitted
 from tmmsrec.models.base import Method, Model
 from tmmsrec.recommender import approximate, asking, bundle
-from tmmsrec.recommender.adding import Added, with_items
+from tmmsrec.recommender.adding import Added, checked, with_items
 from tmmsrec.recommender.asking import Moment
 from tmmsrec.recommender.people import AddedEvents, NewEvent
 from tmmsrec.recommender.questions import Questions
@@ -113,6 +113,10 @@ class Recommender(Questions):
                 first(added)
             self._state = state
         return added
+
+    def check_items(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Raise the DataProblem that ``add_items`` would raise for these records; nothing is encoded and nothing changes."""
+        checked(self.catalog, items)
 
     def add_events(
         self, events: Iterable[tuple[Any, Any, Moment]], *, first: Callable[[list[NewEvent]], object] | None = None

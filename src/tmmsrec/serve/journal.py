@@ -1,6 +1,7 @@
 """What was taken and is in no bundle yet: items and events as JSON lines, on disk before anybody is told that they are taken.
 
 FOLDER/journal.jsonl      one line an acknowledged request: {"check": CRC-32 of the entry's text, "entry": {...}}; the first a head
+FOLDER/journal.jsonl.new  a shorter journal that says the same, while it is written
 FOLDER/pictures/HASH      pictures of added items, by the hash of their bytes
 FOLDER/lock               held by the process that writes
 """
@@ -11,8 +12,10 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._path = folder / "journal.jsonl"
+        self._path, self._fresh = folder / "journal.jsonl", folder / "journal.jsonl.new"
         try:
             (folder / "pictures").mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder / "lock", timeout=0, thread_local=False)
@@ -55,6 +58,7 @@ class Journal:
             raise
 
     def _open(self) -> None:
+        self._fresh.unlink(missing_ok=True)  # of a process that was killed while it wrote
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self.size = self._sound()
         if os.fstat(self._file).st_size > self.size:
@@ -84,18 +88,42 @@ class Journal:
                 size += len(line)
         return size
 
-    def append(self, entry: Mapping[str, Any]) -> None:
-        """Write an entry; it is on disk after ``sync``.  Raises OSError, and then nothing of it is there."""
-        text = json.dumps(entry, separators=(",", ":"), default=str)
-        line = f'{{"check":"{zlib.crc32(text.encode()):08x}","entry":{text}}}\n'.encode()
+    def append(self, *entries: Mapping[str, Any]) -> None:
+        """Write entries; they are on disk after ``sync``.  Raises OSError, and then nothing of them is there."""
+        lines = b"".join(map(_line, entries))
         try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            _write(self._file, lines)
         except OSError:
             os.ftruncate(self._file, self.size)
             raise
-        self.size += len(line)
+        self.size += len(lines)
+
+    def rewrite(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Put other entries in the place of all that there are.  Whenever it is cut short, the old journal is there or the new one.
+
+        Raises:
+            OSError: there is no room, say; the old journal stays.
+            DataProblem: the disk failed when the one took the place of the other: nothing may be appended to either.
+        """
+        file, size = os.open(self._fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), 0
+        try:
+            os.fchmod(file, stat.S_IMODE(os.fstat(self._file).st_mode))
+            for line in map(_line, chain([_HEAD], entries)):
+                _write(file, line)
+                size += len(line)
+            os.fsync(file)
+        except OSError:
+            os.close(file)
+            self._fresh.unlink(missing_ok=True)
+            raise
+        try:
+            os.replace(self._fresh, self._path)
+            _sync_folder(self.folder)  # before anything is appended: what is appended to a name that a power cut takes back is lost
+        except OSError as problem:
+            os.close(file)
+            raise DataProblem(f"{self._path} cannot be put in place ({problem.strerror}): see to the disk, start again") from None
+        os.close(self._file)
+        self._file, self.size = file, size
 
     def sync(self) -> None:
         """Wait until all that was appended is on disk; raises OSError."""
@@ -107,7 +135,10 @@ class Journal:
         with self._path.open("rb") as file:
             file.seek(start)
             while file.tell() < end:
-                entry = _entry(file.readline())
+                line = file.readline()
+                if not line:  # it was rewritten meanwhile, and is shorter
+                    return
+                entry = _entry(line)
                 if entry is not None and "kind" not in entry:
                     yield entry
 
@@ -127,10 +158,28 @@ class Journal:
         except OSError:
             return None
 
+    def forget_pictures(self, but: Container[str]) -> None:
+        """Remove all kept pictures but the named ones; raises OSError."""
+        for path in (self.folder / "pictures").iterdir():
+            if path.name not in but:
+                path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Let another process have it."""
         os.close(self._file)
         self._lock.release()
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    text = json.dumps(entry, separators=(",", ":"), default=str)
+    return f'{{"check":"{zlib.crc32(text.encode()):08x}","entry":{text}}}\n'.encode()
+
+
+def _write(file: int, data: bytes) -> None:
+    """All of it; raises OSError, and then a part of it may be there."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.recommender import Added, AddedEvents, Recommender
+from tmmsrec.recommender import Added, AddedEvents
 from tmmsrec.serve.errors import Refused
 from tmmsrec.serve.journal import Journal
 from tmmsrec.serve.pictures import Gallery, scaled
+from tmmsrec.serve.replaying import Triple, pictured, replay, take_events, take_items
 from tmmsrec.serve.shelf import Held, Shelf
 
 log = logging.getLogger("tmmsrec.serve")
-Triple = tuple[Any, Any, int]  # user, item, seconds
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,18 @@ Done = list[Added] | AddedEvents | None
 
 
 class Keeper:
-    """Does jobs in their order, for ``Together``.  What it returns without an exception is on disk."""
+    """Does jobs for ``Together``.  What it returns without an exception is on disk."""
 
     def __init__(self, shelf: Shelf, journal: Journal, gallery: Gallery) -> None:
         self._shelf, self._journal, self._gallery = shelf, journal, gallery
         self.broken = False  # the disk once failed to keep what was written: nothing more is taken
 
     def do(self, jobs: list[Job]) -> list[Done | Exception]:
-        """Each job's result or exception; one wait for the disk stands for all."""
-        results = [self._one(job) for job in jobs]
+        """Each job's result or exception; one wait for the disk stands for all, and one making of item vectors for all items."""
+        results: list[Done | Exception] = [None] * len(jobs)
+        for places in _turns(jobs):
+            for n, result in zip(places, self._turn([jobs[n] for n in places]), strict=True):
+                results[n] = result
         try:
             if not self.broken:
                 self._journal.sync()
@@ -67,38 +70,65 @@ class Keeper:
             return [one if isinstance(one, Exception) or one is None else _full(problem) for one in results]
         return results
 
-    def _one(self, job: Job) -> Done | Exception:
+    def _turn(self, jobs: list[Job]) -> Sequence[Done | Exception]:
+        """Items of several jobs, or one job of another kind."""
+        items = [job for job in jobs if isinstance(job, TakeItems)]
         try:
-            if isinstance(job, Swap):
-                replay(job.held.recommender, self._journal, job.position)
-                self._shelf.put(job.held)
-                return None
-            if self.broken:
-                raise Refused(503, "the disk failed; nothing is taken until the service is started anew")
-            return self._items(job) if isinstance(job, TakeItems) else self._events(job)
+            return self._items(items) if items else [self._other(job) for job in jobs]
         except OSError as problem:
-            return _full(problem)
-        except Exception as problem:  # of this job alone
-            return problem
+            return [_full(problem)] * len(jobs)
+        except Exception as problem:
+            if len(jobs) == 1:
+                return [problem]
+            return [self._turn([job])[0] for job in jobs]  # whosever it is, the others are taken
 
-    def _items(self, job: TakeItems) -> list[Added]:
-        catalog = self._shelf.main.recommender.catalog
-        records = [_suited(catalog.fields.schema, record) for record in job.records]
-        with_pictures = [_pictured(record, job.pictures.get(n)) for n, record in enumerate(records)]
-        names: dict[int, str] = {}
+    def _other(self, job: Job) -> Done:
+        if isinstance(job, Swap):
+            replay(job.held.recommender, self._journal, job.position)
+            self._shelf.put(job.held)
+            return None
+        self._refuse_if_broken()
+        assert isinstance(job, TakeEvents)
+        return self._events(job)
+
+    def _refuse_if_broken(self) -> None:
+        if self.broken:
+            raise Refused(503, "the disk failed; nothing is taken until the service is started anew")
+
+    def _items(self, jobs: list[TakeItems]) -> list[Done | Exception]:
+        """All of them at once, but for those with an item that cannot be used: these have the problem for a result."""
+        self._refuse_if_broken()
+        main = self._shelf.main.recommender
+        results: list[Done | Exception] = [None] * len(jobs)
+        good: list[tuple[int, _Items]] = []
+        for n, job in enumerate(jobs):
+            ready = _Items.of(job, main.catalog.fields.schema)
+            try:
+                main.check_items(ready.pictured)
+                good.append((n, ready))
+            except DataProblem as problem:
+                results[n] = problem
+        if not good:
+            return results
+        together = [record for _, ready in good for record in ready.pictured]
+        entries: list[dict[str, Any]] = []
 
         def first(_: list[Added]) -> None:
-            # What is no picture at all was said to be none, and would say so at every start.
-            names.update({n: self._journal.keep_picture(data) for n, data in job.pictures.items() if scaled(data, 64) is not None})
-            told = [{**record, "picture": names[n]} if n in names else record for n, record in enumerate(records)]
-            self._journal.append({"items": told})
+            entries.extend({"items": ready.told(self._journal)} for _, ready in good)
+            self._journal.append(*entries)
 
-        added = self._shelf.main.recommender.add_items(with_pictures, first=first)
-        for n, name in names.items():
-            self._gallery.add(added[n].item, name)
+        try:
+            added = iter(main.add_items(together, first=first))
+        except OSError as problem:
+            return [_full(problem) if one is None else one for one in results]
+        for (n, _), entry in zip(good, entries, strict=True):
+            results[n] = taken = [next(added) for _ in entry["items"]]
+            for one, record in zip(taken, entry["items"], strict=True):
+                if "picture" in record:
+                    self._gallery.add(one.item, record["picture"])
         for held in self._others():
-            _take_items(held.recommender, with_pictures)
-        return added
+            take_items(held.recommender, together)
+        return results
 
     def _events(self, job: TakeEvents) -> AddedEvents:
         def first(new: Sequence[Any]) -> None:
@@ -107,69 +137,57 @@ class Keeper:
 
         done = self._shelf.main.recommender.add_events(job.events, first=first)
         for held in self._others():
-            _take_events(held.recommender, job.events)
+            take_events(held.recommender, job.events)
         return done
 
     def _others(self) -> list[Held]:
         return [held for held in self._shelf if held is not self._shelf.main]
 
 
-def replay(recommender: Recommender, journal: Journal, start: int = 0, end: int | None = None) -> None:
-    """Give a Recommender what the journal holds from ``start`` to ``end``: all items at once, then all events.
+@dataclass(frozen=True)
+class _Items:
+    """The items of a job as the catalogue takes them.
 
-    What its bundle cannot take (a field or an item that it does not know) is left out and logged.
+    Attributes:
+        records: without pictures.
+        pictures: bytes by place in the records.
     """
-    items: dict[Any, dict[str, Any]] = {}
-    events: list[Triple] = []
-    for entry in journal.read(start, end):
-        for record in entry.get("items", ()):
-            given = {k: v for k, v in record.items() if v is not None}
-            items[str(record["id"])] = {**items.get(str(record["id"]), {}), **given}
-        events += [(user, item, at) for user, item, at in entry.get("events", ())]
-    records = [_pictured(record, _picture(journal, record.pop("picture", None))) for record in items.values()]
-    if records:
-        _take_items(recommender, records)
-    if events:
-        _take_events(recommender, events)
+
+    records: list[dict[str, Any]]
+    pictures: Mapping[int, bytes]
+
+    @classmethod
+    def of(cls, job: TakeItems, schema: pa.Schema) -> _Items:
+        """From what was given."""
+        return cls([_suited(schema, record) for record in job.records], job.pictures)
+
+    @property
+    def pictured(self) -> list[dict[str, Any]]:
+        """Records with the bytes of their pictures."""
+        return [pictured(record, self.pictures.get(n)) for n, record in enumerate(self.records)]
+
+    def told(self, journal: Journal) -> list[dict[str, Any]]:
+        """Records with the names of their pictures, which are put on disk; raises OSError."""
+        # What is no picture at all was said to be none, and would say so at every start.
+        names = {n: journal.keep_picture(data) for n, data in self.pictures.items() if scaled(data, 64) is not None}
+        return [{**record, "picture": names[n]} if n in names else record for n, record in enumerate(self.records)]
 
 
-def pictures(journal: Journal) -> Iterable[tuple[Any, str]]:
-    """(item id, name of its picture) of all added items, the newest last."""
-    for entry in journal.read():
-        for record in entry.get("items", ()):
-            if record.get("picture"):
-                yield record["id"], record["picture"]
-
-
-def _take_items(recommender: Recommender, records: Sequence[Mapping[str, Any]]) -> None:
-    known = {"id", "image", *recommender.catalog.fields.column_names}
-    strange = {name for record in records for name in record} - known
-    if strange:
-        log.warning("the bundle has no field %s: left out of the items that were added", ", ".join(sorted(strange)))
-    kept = [{k: v for k, v in record.items() if k in known} for record in records]
-    _each(recommender.add_items, kept, "item")
-
-
-def _take_events(recommender: Recommender, events: Sequence[Triple]) -> None:
-    ids = recommender.catalog.ids
-    known = [event for event in events if event[1] in ids]
-    if len(known) < len(events):
-        log.warning("%d events of items that the bundle does not know are left out", len(events) - len(known))
-    _each(recommender.add_events, known, "event")
-
-
-def _each(take: Callable[[list[Any]], object], given: list[Any], what: str) -> None:
-    """All at once; where that is refused (ids of another type, say), one by one, so that no single one costs the others."""
-    try:
-        take(given)
-        return
-    except DataProblem:
-        pass
-    for one in given:
-        try:
-            take([one])
-        except DataProblem as problem:
-            log.warning("an %s is left out: %s", what, problem)
+def _turns(jobs: Sequence[Job]) -> list[list[int]]:
+    """Places of the jobs in the order in which they are done: items first, for an event may be of one, and those of many jobs at
+    once; an item that comes twice is added, then updated, as if the two jobs had not come together.
+    """
+    turns: list[list[int]] = []
+    ids: set[str] = set()
+    for n, job in enumerate(jobs):
+        if isinstance(job, TakeItems):
+            own = {str(record.get("id")) for record in job.records}
+            if not turns or own & ids:
+                turns.append([])
+                ids = set()
+            turns[-1].append(n)
+            ids |= own
+    return turns + [[n] for n, job in enumerate(jobs) if not isinstance(job, TakeItems)]
 
 
 def _suited(schema: pa.Schema, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,14 +198,6 @@ def _suited(schema: pa.Schema, record: Mapping[str, Any]) -> dict[str, Any]:
         text = name in schema.names and pa.types.is_string(schema.field(name).type)
         told[name] = str(value) if number and text else value
     return told
-
-
-def _pictured(record: Mapping[str, Any], picture: bytes | None) -> dict[str, Any]:
-    return dict(record) if picture is None else {**record, "image": picture}
-
-
-def _picture(journal: Journal, name: str | None) -> bytes | None:
-    return journal.picture(name) if name else None
 
 
 def _full(problem: OSError) -> Refused:

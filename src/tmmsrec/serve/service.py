@@ -12,7 +12,7 @@ from typing import Any
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.recommender import AddedEvents, Answer, Question, Search
-from tmmsrec.serve import keeping, telling
+from tmmsrec.serve import replaying, telling
 from tmmsrec.serve.asks import Ask
 from tmmsrec.serve.batching import Together
 from tmmsrec.serve.errors import Refused
@@ -72,13 +72,15 @@ class Service:
             [Held.open(name, Path(folder), serving.search) for name, folder in folders.items() if folder is not None]
         )
         self.journal = None if serving.read_only else Journal(self.serving.journal)
+        if self.journal is not None:
+            replaying.compact(self.journal)
         self.gallery = Gallery(serving.images, self.journal)
         for held in self.shelf:
             self.gallery.learn(held.recommender)
             if self.journal is not None:
-                keeping.replay(held.recommender, self.journal)
+                replaying.replay(held.recommender, self.journal)
         ids = self.shelf.main.recommender.catalog.ids
-        for item, name in keeping.pictures(self.journal) if self.journal is not None else ():
+        for item, name in replaying.pictures(self.journal) if self.journal is not None else ():
             self.gallery.add(ids.same_type(item), name)
         self.meters = Meters(self.shelf, self.journal)
         self._keeper = None if self.journal is None else Keeper(self.shelf, self.journal, self.gallery)
@@ -143,7 +145,7 @@ class Service:
         fresh = Held.open(old.name, old.folder, self.serving.search)
         self.gallery.learn(fresh.recommender)
         if self.journal is not None:
-            keeping.replay(fresh.recommender, self.journal, 0, position)
+            replaying.replay(fresh.recommender, self.journal, 0, position)
         return fresh
 
     def close(self) -> None:
@@ -153,7 +155,16 @@ class Service:
         if self._written is not None:
             self._written.close()
         if self.journal is not None:
-            self.journal.close()
+            self._leave(self.journal)
+
+    def _leave(self, journal: Journal) -> None:
+        try:
+            if self.writable:  # else it is not known what of it is on disk
+                replaying.compact(journal)
+        except DataProblem as problem:
+            log.error("%s", problem)
+        finally:
+            journal.close()
 
     def _answer(self, jobs: list[Ask | Callable[[], Any]]) -> list[Any]:
         """What the answering thread does: all questions to a bundle in one batch, calls one after the other."""
