@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 
 from tests.conftest import DAY
 from tests.shopkeeping import TMMSREC, events, items, picture
+from tmmsrec.data.catalog import Catalog
 from tmmsrec.nn.losses import CrossEntropy
 from tmmsrec.nn.time import Nothing
 from tmmsrec.recommender import Recommender
@@ -50,6 +53,32 @@ def furnished(learned: tuple, folder: Path) -> Place:
         (folder / "pictures" / name).write_bytes(data)
     opened = (Recommender.load(folder / name) for name in ("timed", "plain"))
     return Place(folder, *opened, int(dataset.interactions.times.max()))
+
+
+def two_shops(learned: tuple, folder: Path) -> Path:
+    """Bundles "first" and "second" whose ids are the same and mean other items, each made from pictures of its own.
+
+    The second has an item N1 that the first has not, and no picture of B000.
+    """
+    method, model, dataset, encoders = learned
+    for shop, start in (("first", 0), ("second", 100)):
+        (folder / f"{shop}-pictures").mkdir()
+        report = {"pictures": {"kind": "folder", "path": str(folder / f"{shop}-pictures")}}
+        fields = dataset.catalog.fields
+        if shop == "second":
+            titles = [f"{title} of the other shop" for title in fields["title"].to_pylist()]
+            names = [None, *fields["image"].to_pylist()[1:]]
+            fields = fields.set_column(0, "title", pa.array(titles)).set_column(2, "image", pa.array(names))
+        own = replace(dataset, report=report, catalog=Catalog(dataset.catalog.ids, fields, dataset.features))
+        one = Recommender(method, copy.deepcopy(model), own, {"name": shop}, encoders)
+        if shop == "second":
+            one.add_items([{"id": "N1", "title": "red shirt", "image": "N1.png"}])
+            (folder / "second-pictures" / "N1.png").write_bytes(picture("red", 200))
+        for n, item in enumerate(dataset.catalog.ids):
+            colour = "red" if (n + (shop == "second")) % 2 == 0 else "blue"
+            (folder / f"{shop}-pictures" / f"{item}.png").write_bytes(picture(colour, start + n))
+        one.save(folder / shop)
+    return folder
 
 
 def history_of(place: Place, user: str) -> list[tuple[str, int]]:

@@ -23,7 +23,7 @@ TOKEN = "TMMSREC_TOKEN"
 def serve(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
     beside: Annotated[Path | None, typer.Option(help="A second bundle, to be compared on the page.")] = None,
-    images: Annotated[str | None, typer.Option(help="Folder or zip of pictures; what the bundle was made from by default.")] = None,
+    images: Annotated[str | None, typer.Option(help="Folder or zip of pictures; what a bundle was made from by default.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for items and events that are sent; BUNDLE.live by default.")] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Take no items and events.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",

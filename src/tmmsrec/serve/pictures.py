@@ -23,8 +23,10 @@ from tmmsrec.extract.decode import decode
 from tmmsrec.recommender import Recommender
 from tmmsrec.serve.errors import Refused
 from tmmsrec.serve.journal import Journal
+from tmmsrec.serve.shelf import MAIN
 
 _KEPT_BYTES = 32 * 2**20  # of scaled pictures in memory
+Place = tuple[Pictures | Journal, str]  # what holds it, and its name there
 Key = tuple[str, str, int]  # where it comes from, its name there, the size
 
 
@@ -38,57 +40,69 @@ class Shown:
 
 
 class Gallery:
-    """Pictures by item id.  Names are looked up once, bytes when asked for.
+    """Pictures by bundle and item id, for two bundles may mean different items by one id.  Names are looked up once, bytes when
+    asked for.
 
     Args:
-        where: a folder or zip that the person named; what the bundle was prepared from if None.
+        where: a folder or zip that the person named, in the place of what the main bundle was prepared from; None for just that.
         journal: holds the pictures of added items; None where nothing may be added.
     """
 
     def __init__(self, where: Path | str | None, journal: Journal | None) -> None:
         self._journal = journal
-        self._pictures = open_pictures(where) if where is not None else None
-        self._names: dict[Any, tuple[Pictures, str]] = {}
-        self._added: dict[Any, tuple[Journal, str]] = {}
+        self._named = open_pictures(where) if where is not None else None
+        self._stands_for: Any = None  # what the main bundle says of its pictures
+        self._names: dict[str, dict[Any, Place]] = {}
+        self._added: dict[str, Place] = {}
         self._kept: OrderedDict[Key, Shown] = OrderedDict()
         self._size, self._keeping = 0, threading.Lock()
 
     def __bool__(self) -> bool:
-        return bool(self._names or self._added)
+        return any(self._names.values()) or bool(self._added)
 
-    def learn(self, recommender: Recommender) -> None:
-        """Look up the names of a bundle's pictures; what is not to be found has none."""
-        pictures = self._pictures or _prepared_from(recommender)
+    def learn(self, bundle: str, recommender: Recommender) -> None:
+        """Look up the names of a bundle's pictures, the main one's first; what is not to be found has none.
+
+        The named pictures are those of another bundle too if it says the same of its pictures as the main one.
+        """
+        if bundle == MAIN:
+            self._stands_for = recommender.report.get("pictures")
+        named = self._named if recommender.report.get("pictures") == self._stands_for else None
+        pictures = named or _prepared_from(recommender)
         if pictures is None:
+            self._names[bundle] = {}
             return
         catalog = recommender.catalog
         ids = list(catalog.ids)
         names = catalog.fields["image"].to_pylist() if "image" in catalog.fields.column_names else [None] * len(ids)
-        if self._pictures is not None and pictures.kind != "urls":  # resolving addresses would download them
+        if named is not None and pictures.kind != "urls":  # resolving addresses would download them
             names = pictures.resolve([str(one) for one in ids], names)
-        self._names = {**self._names, **{one: (pictures, name) for one, name in zip(ids, names, strict=True) if name}}
+        self._names[bundle] = {one: (pictures, name) for one, name in zip(ids, names, strict=True) if name}
         with self._keeping:  # another bundle's pictures may have the same names
             self._kept.clear()
             self._size = 0
 
     def add(self, item: Any, name: str) -> None:
-        """An added item has a picture in the journal."""
+        """An added item has a picture in the journal; it is added to all bundles."""
         if self._journal is not None:
-            self._added[item] = self._journal, name
+            self._added[str(item)] = self._journal, name
 
-    def address(self, item: Any) -> str | None:
-        """Where an item's picture is to be had; None when it has none."""
-        if item not in self._added and item not in self._names:
+    def address(self, item: Any, bundle: str = MAIN) -> str | None:
+        """Where the picture of a bundle's item is to be had; None when it has none.  The same picture has one address."""
+        place = self._place(item, bundle)
+        if place is None:
             return None
-        return address(item)
+        main = self._place(item, MAIN)
+        own = main is None or _source(main) != _source(place)
+        return address(item) + (f"?bundle={bundle}" if own else "")
 
-    def show(self, item: Any, size: int | None) -> Shown | None:
-        """An item's picture, its longest side ``size`` pixels at most; None when there is none or it cannot be read."""
-        place = self._added.get(item) or self._names.get(item)
+    def show(self, item: Any, size: int | None, bundle: str = MAIN) -> Shown | None:
+        """The picture of a bundle's item, its longest side ``size`` at most; None when there is none or it cannot be read."""
+        place = self._place(item, bundle)
         if place is None:
             return None
         source, name = place
-        key = str(source.folder if isinstance(source, Journal) else source.path), name, size or 0
+        key = *_source(place), size or 0
         found = self._kept.get(key)
         if found is None:
             data = source.picture(name) if isinstance(source, Journal) else source.read(name)
@@ -96,6 +110,9 @@ class Gallery:
             if found is not None:
                 self._keep(key, found)
         return found
+
+    def _place(self, item: Any, bundle: str) -> Place | None:
+        return self._added.get(str(item)) or self._names.get(bundle, {}).get(item)
 
     def _keep(self, key: Key, shown: Shown) -> None:
         with self._keeping:
@@ -138,6 +155,11 @@ def from_text(text: str, where: str) -> bytes:
         return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
     except (binascii.Error, ValueError):
         raise Refused(422, "must be the picture's file as base64 text", where) from None
+
+
+def _source(place: Place) -> tuple[str, str]:
+    source, name = place
+    return str(source.folder if isinstance(source, Journal) else source.path), name
 
 
 def _prepared_from(recommender: Recommender) -> Pictures | None:

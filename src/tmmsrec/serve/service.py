@@ -33,7 +33,7 @@ class Serving:
     Attributes:
         bundle: the folder of the bundle that answers.
         beside: a second one, to be compared.
-        images: a folder or zip of pictures; what the bundle was prepared from if None.
+        images: a folder or zip of pictures; what the bundles were prepared from if None.
         data: the folder of the journal; beside the bundle if None.
         read_only: take no items and events, and keep no journal.
         together: most questions answered in one batch.
@@ -76,12 +76,11 @@ class Service:
             replaying.compact(self.journal)
         self.gallery = Gallery(serving.images, self.journal)
         for held in self.shelf:
-            self.gallery.learn(held.recommender)
+            self.gallery.learn(held.name, held.recommender)
             if self.journal is not None:
                 replaying.replay(held.recommender, self.journal)
-        ids = self.shelf.main.recommender.catalog.ids
         for item, name in replaying.pictures(self.journal) if self.journal is not None else ():
-            self.gallery.add(ids.same_type(item), name)
+            self.gallery.add(item, name)
         self.meters = Meters(self.shelf, self.journal)
         self._keeper = None if self.journal is None else Keeper(self.shelf, self.journal, self.gallery)
         self._asked: Together[Ask | Callable[[], Any], Any] = Together(self._answer, serving.together, "answers")
@@ -143,7 +142,7 @@ class Service:
 
     def _open(self, old: Held, position: int) -> Held:
         fresh = Held.open(old.name, old.folder, self.serving.search)
-        self.gallery.learn(fresh.recommender)
+        self.gallery.learn(fresh.name, fresh.recommender)
         if self.journal is not None:
             replaying.replay(fresh.recommender, self.journal, 0, position)
         return fresh

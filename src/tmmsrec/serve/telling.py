@@ -35,7 +35,7 @@ def fields(known: Mapping[str, Any]) -> dict[str, Any]:
 def best(asked: Answer, held: Held, gallery: Gallery, *, reasons: bool, known: bool, known_user: bool) -> dict[str, Any]:
     """The answer to a question."""
     return {
-        "items": scored(asked.items, gallery, reasons=reasons),
+        "items": scored(asked.items, held, gallery, reasons=reasons),
         "basis": asked.basis,
         "why": None
         if asked.basis == "model"
@@ -51,7 +51,7 @@ def best(asked: Answer, held: Held, gallery: Gallery, *, reasons: bool, known: b
     }
 
 
-def scored(found: Sequence[Recommendation], gallery: Gallery, *, reasons: bool = True) -> list[dict[str, Any]]:
+def scored(found: Sequence[Recommendation], held: Held, gallery: Gallery, *, reasons: bool = True) -> list[dict[str, Any]]:
     """Items with their scores."""
     return [
         {
@@ -59,7 +59,7 @@ def scored(found: Sequence[Recommendation], gallery: Gallery, *, reasons: bool =
             "score": one.score,
             "rank": one.rank,
             "fields": fields(one.fields),
-            "picture": gallery.address(one.item),
+            "picture": gallery.address(one.item, held.name),
             "shares": one.shares if reasons else {},
         }
         for one in found
@@ -75,7 +75,7 @@ def item(held: Held, row: int, gallery: Gallery, events: int) -> dict[str, Any]:
     return {
         "item": own,
         "fields": fields(catalog.describe(row)),
-        "picture": gallery.address(own),
+        "picture": gallery.address(own, held.name),
         "modalities": [*learned, *has],
         "events": events,
     }

@@ -70,7 +70,7 @@ export class Newest {
 
 /** The address of a picture that an <img> can show. With a token it must be fetched, since an <img> sends none. */
 export function pictureAt(address, size) {
-  const sized = `${address}?size=${size}`;
+  const sized = `${address}${address.includes("?") ? "&" : "?"}size=${size}`;
   if (!token) return sized;
   if (!fetched.has(sized)) fetched.set(sized, fetchPicture(sized));
   return fetched.get(sized);

@@ -42,7 +42,7 @@ export class Board {
           touched: (item) => this.#links.touch(item),
           drawn: () => this.#link(),
         };
-        return new Column({ ...one, says: says(one) }, { name: called.get(one.name), alone, on });
+        return new Column({ ...one, says: says(one), main: one.name === about.default }, { name: called.get(one.name), alone, on });
       });
     this.#parts.columns.replaceChildren(...this.#columns.map((one) => one.element));
     this.#parts.columns.classList.toggle("two", this.#columns.length === 2);
@@ -78,7 +78,7 @@ export class Board {
     const signal = this.#newest.get(column.bundle).begin();
     try {
       const answer = await api.recommend({ ...question, bundle: column.bundle }, signal);
-      remember(answer.items);
+      remember(answer.items, column.main);
       const changes = column.show(answer, this.#before.get(column.bundle) ?? null, context);
       this.#legend();
       this.#link();

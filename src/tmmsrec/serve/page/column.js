@@ -35,6 +35,10 @@ export class Column {
     return this.#about.name;
   }
 
+  get main() {
+    return this.#about.main;
+  }
+
   get shares() {
     return this.#about.scored_by ?? this.#about.modalities;
   }
@@ -147,7 +151,7 @@ export class Column {
       const box = row.querySelector(".detail");
       box.hidden = !wanted;
       box.replaceChildren(
-        ...(wanted ? [why(one, { bundle: this.#about.name, fields: context.fields, met: context.met, on: this.#on })] : []),
+        ...(wanted ? [why(one, { ...context, bundle: this.bundle, main: this.main, on: this.#on })] : []),
       );
     };
     open.addEventListener("click", () => {

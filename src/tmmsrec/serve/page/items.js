@@ -4,16 +4,24 @@ import { pictureAt } from "./api.js";
 import { h } from "./dom.js";
 
 const known = new Map();
+const elsewhere = new Map();
 
-/** Remember what is known of items, so that a time line can show them; gives them back. */
-export function remember(items) {
+/**
+ * Remember what is known of items, so that a time line can show them; gives them back. Histories are of the main bundle: what another
+ * one says of an item, which may be another item of the same id, counts only where the main one says nothing.
+ */
+export function remember(items, main = true) {
   for (const one of items)
-    known.set(String(one.item), { item: String(one.item), fields: one.fields ?? {}, picture: one.picture ?? null });
+    (main ? known : elsewhere).set(String(one.item), {
+      item: String(one.item),
+      fields: one.fields ?? {},
+      picture: one.picture ?? null,
+    });
   return items;
 }
 
 /** What is known of an item by its id; little more than the id where it has not been met. */
-export const recall = (id) => known.get(String(id)) ?? { item: String(id), fields: {}, picture: null };
+export const recall = (id) => known.get(String(id)) ?? elsewhere.get(String(id)) ?? { item: String(id), fields: {}, picture: null };
 export const met = (id) => known.has(String(id));
 
 /** The name of an item: its title, or its id. */

@@ -8,7 +8,8 @@ import { number, table } from "./shares.js";
 const NEAREST = 8;
 
 /**
- * context: bundle, fields, met (ids in the history), on.take(item) to suppose that it was taken, on.only(field, value) to filter.
+ * context: bundle, main (whether it is the main one), fields, met (ids in the history), on.take(item) to suppose that it was
+ * taken, on.only(field, value) to filter.
  */
 export function why(one, context) {
   const near = h(
@@ -35,10 +36,10 @@ export function why(one, context) {
   );
 }
 
-async function fill(near, said, one, { bundle, met, fields }) {
+async function fill(near, said, one, { bundle, main, met, fields }) {
   try {
     const { items } = await api.similar({ item: one.item, k: NEAREST, bundle });
-    remember(items);
+    remember(items, main);
     near.replaceChildren(...items.map((other) => entry(other, met.has(String(other.item)), fields)));
     if (!items.length) said.textContent = "Nothing is near to it.";
   } catch (problem) {

@@ -43,7 +43,7 @@ async def similar(ask: AskSimilar, request: Request) -> Response:
 
     def find() -> bytes:
         found = held.recommender.similar(ask.item, ask.k, ask.where)
-        return telling.encoded({"items": telling.scored(found, service.gallery)})
+        return telling.encoded({"items": telling.scored(found, held, service.gallery)})
 
     return told(await service.call(find))
 
@@ -58,6 +58,6 @@ async def score(ask: AskScore, request: Request) -> Response:
         stranger = ask.user is not None and ask.user not in held.recommender.people
         user, history = (None, []) if stranger else (ask.user, ask.pairs())
         found: list[Recommendation] = held.recommender.explain(user, items=ask.items, history=history, at=ask.at)
-        return telling.encoded({"items": telling.scored(found, service.gallery)})
+        return telling.encoded({"items": telling.scored(found, held, service.gallery)})
 
     return told(await service.call(find))

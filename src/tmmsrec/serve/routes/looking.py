@@ -19,6 +19,7 @@ looking = router("look")
 Words = Annotated[str, Query(max_length=200, description="Words to look for; everything if there are none.")]
 Offset = Annotated[int, Query(ge=0, le=10**9)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+Whose = Annotated[str | None, Query(max_length=64, description="The bundle whose item is meant; the main one if not given.")]
 Size = Annotated[int | None, Query(ge=16, le=2048, description="Pixels of the longest side; as it is if not given.")]
 
 
@@ -112,11 +113,11 @@ def items(request: Request, query: Words = "", limit: Limit = 24, offset: Offset
     responses={200: {"content": {"image/jpeg": {}, "image/png": {}}}, 304: {"description": "It is what you have"}},
     summary="An item's picture",
 )
-def picture(request: Request, item: str, size: Size = None) -> Response:
+def picture(request: Request, item: str, size: Size = None, bundle: Whose = None) -> Response:
     """JPEG or PNG; with ``size`` scaled down so that the longest side has as many pixels."""
     service = service_of(request)
-    own = service.shelf.main.recommender.catalog.ids.same_type(item)
-    shown = service.gallery.show(own, size)
+    held = service.shelf.get(bundle)
+    shown = service.gallery.show(held.recommender.catalog.ids.same_type(item), size, held.name)
     if shown is None:
         raise Refused(404, f"there is no picture of item {item!r}", "item")
     headers = {"ETag": shown.tag, "Cache-Control": "private, max-age=300"}
