@@ -185,6 +185,21 @@ def test_without_room_the_old_journal_stays_and_goes_on(written, monkeypatch, ca
     assert said(written)[1] == [("me", "N1", 5), ("me", "N1", 9)]
 
 
+def test_a_picture_that_cannot_be_removed_harms_nothing(written, monkeypatch, caplog):
+    before, journal = said(written), Journal(written)
+
+    def failing(*_, **__):
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.unlink", failing)
+    compact(journal)
+    monkeypatch.undo()
+    journal.close()
+    assert "pictures that no item shows any more stay" in caplog.text
+    assert said(written) == before
+    assert len((written / NAME).read_text().splitlines()) == 3
+
+
 def test_a_disk_that_fails_when_it_is_put_in_place_is_said(written, monkeypatch):
     before, journal = said(written), Journal(written)
 

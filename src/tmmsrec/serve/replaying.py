@@ -70,10 +70,14 @@ def compact(journal: Journal) -> None:
         return
     try:
         journal.rewrite(found.entries())
-        journal.forget_pictures({record["picture"] for record in found.items.values() if "picture" in record})
     except OSError as problem:
         log.warning("%s stays as long as it is: %s", journal.folder, problem)
-    log.info("the journal had %d bytes and has %d: what later items and events made idle is left out", before, journal.size)
+        return
+    log.info("the journal had %d bytes and has %d: what was idle is left out", before, journal.size)
+    try:
+        journal.forget_pictures({record["picture"] for record in found.items.values() if "picture" in record})
+    except OSError as problem:
+        log.warning("pictures that no item shows any more stay in %s: %s", journal.folder, problem)
 
 
 def replay(recommender: Recommender, journal: Journal, start: int = 0, end: int | None = None) -> None:
