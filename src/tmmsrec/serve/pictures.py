@@ -51,7 +51,7 @@ class Gallery:
     def __init__(self, where: Path | str | None, journal: Journal | None) -> None:
         self._journal = journal
         self._named = open_pictures(where) if where is not None else None
-        self._stands_for: Any = None  # what the main bundle says of its pictures
+        self._stands_for: tuple[Any, ...] = ()  # what the main bundle was made from
         self._names: dict[str, dict[Any, Place]] = {}
         self._added: dict[str, Place] = {}
         self._kept: OrderedDict[Key, Shown] = OrderedDict()
@@ -63,11 +63,11 @@ class Gallery:
     def learn(self, bundle: str, recommender: Recommender) -> None:
         """Look up the names of a bundle's pictures, the main one's first; what is not to be found has none.
 
-        The named pictures are those of another bundle too if it says the same of its pictures as the main one.
+        The named pictures are those of another bundle too if it says that it was made from the same as the main one.
         """
         if bundle == MAIN:
-            self._stands_for = recommender.report.get("pictures")
-        named = self._named if recommender.report.get("pictures") == self._stands_for else None
+            self._stands_for = _made_from(recommender)
+        named = self._named if _made_from(recommender) == self._stands_for else None
         pictures = named or _prepared_from(recommender)
         if pictures is None:
             self._names[bundle] = {}
@@ -160,6 +160,12 @@ def from_text(text: str, where: str) -> bytes:
 def _source(place: Place) -> tuple[str, str]:
     source, name = place
     return str(source.folder if isinstance(source, Journal) else source.path), name
+
+
+def _made_from(recommender: Recommender) -> tuple[Any, ...]:
+    """Kind and path of the pictures that a bundle says it was made from; how many were found in them does not matter."""
+    about = recommender.report.get("pictures") or {}
+    return about.get("kind"), about.get("path")
 
 
 def _prepared_from(recommender: Recommender) -> Pictures | None:
