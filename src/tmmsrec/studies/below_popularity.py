@@ -1,9 +1,10 @@
 """Why some trained methods lie at or below popularity: what each lacks is given to it, one thing at a time.
 
 The floors count the validation events, which are part of the input at test time; ``refit`` lets a method learn from them too.
-BERT4Rec learns from one step in five, and its masks want many passes; a convolution and a mixing of slots learn to hand an item
-on from many examples only: batches of 16 users instead of 128 are eight times the steps.  TriMLP has no residual path, and the
-sigmoid lets its states differ little; a tied output and GELU bring both nearer to SASRec.
+Where there are many items their rows begin short, and what a convolution or a mixer adds drowns them: a network that does not hand
+an item on at its start must learn to, in more steps than early stopping grants.  Rows multiplied by sqrt(d) as they enter are heard;
+batches of 16 users instead of 128 are eight times the steps.  BERT4Rec learns from one step in five and is asked by a mask.  TriMLP
+has no residual path, and the sigmoid lets its states differ little; a tied output and GELU bring both nearer to SASRec.
 """
 
 from __future__ import annotations
