@@ -2,7 +2,7 @@
 
 The floors count the validation events, which are part of the input at test time; ``refit`` lets a method learn from them too.
 Where there are many items their rows begin short, and what a convolution or a mixer adds drowns them: a network that does not hand
-an item on at its start must learn to, in more steps than early stopping grants.  Rows multiplied by sqrt(d) as they enter are heard;
+an item on at its start must learn to, in more steps than early stopping grants.  Rows multiplied by sqrt(d) on entry are heard;
 batches of 16 users instead of 128 are eight times the steps.  BERT4Rec learns from one step in five and is asked by a mask.  TriMLP
 has no residual path, and the sigmoid lets its states differ little; a tied output and GELU bring both nearer to SASRec.
 """
