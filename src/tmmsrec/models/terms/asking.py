@@ -1,0 +1,109 @@
+"""When and after which steps of a history is asked what comes next, and how old its events are then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from tmmsrec.data.batch import Batch
+
+_HOUR, _DAY = 3_600.0, 86_400.0
+
+
+@dataclass(frozen=True)
+class Ages:
+    """Cells of (how long ago, how many events ago): what kernels are tables of.
+
+    Attributes:
+        edges: seconds, where one age ends and the next begins.  The first age is the same visit; in a log of whole days the same day.
+        lags: how many events ago a new cell begins; 0, the newest event, is always the first.
+        to_now: ages are counted until the moment of the request; otherwise until the newest event of the history.
+    """
+
+    edges: tuple[float, ...] = (0.5 * _HOUR, 6 * _HOUR, _DAY, 2 * _DAY, 8 * _DAY, 31 * _DAY, 92 * _DAY, 366 * _DAY)
+    lags: tuple[int, ...] = (1, 2, 4, 8, 16)
+    to_now: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("edges", "lags"):
+            held = getattr(self, name)
+            if any(b <= a for a, b in zip(held, held[1:], strict=False)) or any(v <= 0 for v in held):
+                raise ValueError(f"Ages.{name} must be positive and rising, got {held}")
+
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return (len(self.edges) + 1) * (len(self.lags) + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """Steps after which is asked, K of each history.
+
+    Attributes:
+        items: [B, L] item rows, 0 where padded.
+        at: [B, K] the columns of the newest events that may be read; nothing after them may.
+        seen: [B, K, L] bool, which events those are.
+        lag: [B, K, L] how many events ago, negative for events to come.
+        cell: [B, K, L] the cell of ``Ages``, any where not seen.
+        to_come: [B, L+1] item rows of the history and what follows it, 0 where there is nothing: in training, where the counts hold
+            also what is still to come for each step.  None where the counts end with the history.
+    """
+
+    items: Tensor
+    at: Tensor
+    seen: Tensor
+    lag: Tensor
+    cell: Tensor
+    to_come: Tensor | None
+
+    @classmethod
+    def newest(cls, batch: Batch, ages: Ages) -> Asking:
+        """After the newest event of each history: K = 1."""
+        return cls._of(batch, ages, batch.last[:, None], None)
+
+    @classmethod
+    def everywhere(cls, batch: Batch, ages: Ages) -> Asking:
+        """After every event: K = L.  Where there are targets, the row's last one is what follows the history."""
+        length = batch.items.shape[1]
+        at = torch.arange(length, device=batch.items.device).expand(len(batch.items), length)
+        to_come = None
+        if batch.targets.shape[1]:
+            to_come = nn.functional.pad(batch.items, (0, 1))
+            last = batch.targets.gather(1, batch.last[:, None])
+            to_come = to_come.scatter(1, batch.last[:, None] + 1, last)
+        return cls._of(batch, ages, at, to_come)
+
+    @classmethod
+    def _of(cls, batch: Batch, ages: Ages, at: Tensor, to_come: Tensor | None) -> Asking:
+        moments = (batch.now if ages.to_now else batch.times).gather(1, at)
+        lag = at[:, :, None] - torch.arange(batch.items.shape[1], device=at.device)
+        old = moments[:, :, None] - batch.times[:, None]
+        edges = torch.tensor(ages.edges, dtype=torch.float64, device=at.device).round().long()
+        lags = torch.tensor(ages.lags, device=at.device)
+        cell = torch.bucketize(old, edges, right=True) * (len(ages.lags) + 1) + torch.bucketize(lag, lags, right=True)
+        return cls(batch.items, at, (lag >= 0) & batch.mask[:, None], lag, cell, to_come)
+
+    @cached_property
+    def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Every (row, step, event) that is seen, three [n]."""
+        return self.seen.nonzero(as_tuple=True)
+
+    def numbered(self, row: Tensor, step: Tensor) -> Tensor:
+        """[n] the number of a row's step among all B K."""
+        return row * self.at.shape[1] + step
+
+
+class Kernel(nn.Module):
+    """A learned number for each cell; all zero at first."""
+
+    def __init__(self, ages: Ages) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(ages.cells, 1))
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Cells [...] -> [...]."""
+        return nn.functional.embedding(cells, self.weight)[..., 0]
