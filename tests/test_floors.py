@@ -72,3 +72,9 @@ def test_models_and_layers_never_touch_the_disk():
         if room in {"nn", "models", "zoo", "ranking", "metrics", "significance", "values"}:
             words = {n.id for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Name)}
             assert not words & {"open", "Path"}, f"{path} touches the disk"
+
+
+def test_a_file_holds_one_thought():
+    """300 lines are more than one thought needs; split a longer file along its thoughts."""
+    long = {path.name: lines for _, path in modules() if (lines := path.read_text(encoding="utf-8").count("\n")) > 300}
+    assert not long

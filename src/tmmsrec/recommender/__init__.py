@@ -3,8 +3,8 @@
 from tmmsrec.recommender.adding import Added
 from tmmsrec.recommender.answering import Answer, Recommendation
 from tmmsrec.recommender.asking import Question
-from tmmsrec.recommender.held import Recommender
 from tmmsrec.recommender.people import AddedEvents
+from tmmsrec.recommender.recommender import Recommender
 from tmmsrec.recommender.search import HNSW, IVF, Exact, Search
 
 __all__ = [

@@ -42,11 +42,10 @@ class Scored:
 
     def shares(self, rows: Tensor) -> dict[str, Tensor]:
         """Modality -> its part of the scores of items [B, k]; the parts add up to the scores."""
-        vectors = self.state.vectors
-        if self.users is None or vectors is None:
+        model, vectors = self.state.model, self.state.vectors
+        if self.users is None or vectors is None or not isinstance(model, VectorModel):
             return {"all": self.scores.gather(1, rows)}
-        chosen = vectors[rows]
-        return {name: torch.einsum("bd,bkd->bk", self.users[:, at], chosen[..., at]) for name, at in self.state.slices.items()}
+        return model.shares_between(self.users, vectors[rows])
 
 
 @dataclass(frozen=True, eq=False)

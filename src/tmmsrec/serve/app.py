@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 import tmmsrec
 from tmmsrec.serve import errors
-from tmmsrec.serve.limits import OPEN, BodyLimit, Token
+from tmmsrec.serve.limits import OPEN, BodyLimit, Head, Token
 from tmmsrec.serve.meters import Measured
 from tmmsrec.serve.routes.asking import asking
 from tmmsrec.serve.routes.changing import changing
@@ -51,7 +51,8 @@ def application(service: Service) -> FastAPI:
     if service.serving.token is not None:
         app.add_middleware(Token, token=service.serving.token)
         _document_token(app)
-    app.add_middleware(Measured, meters=service.meters)  # added last: it sees the others' refusals too
+    app.add_middleware(Measured, meters=service.meters)  # added after them: it sees the others' refusals too
+    app.add_middleware(Head)
     return app
 
 

@@ -1,4 +1,4 @@
-"""What stands before the routes: the token, and how large a request may be.  Plain ASGI."""
+"""What stands before the routes: HEAD, the token, and how large a request may be.  Plain ASGI."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ from tmmsrec.serve.errors import answer
 OPEN = ("/healthz", "/readyz", "/")
 OPEN_FOLDER = "/page/"
 _DRAINED = 8  # times the limit: so much of a body that is too large is read and thrown away, so that the client hears why
+
+
+class Head:
+    """Answers HEAD as GET without a body; what stands behind it, the meters too, sees a GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            return await self._app(scope, receive, send)
+
+        async def bodiless(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, bodiless)
 
 
 class Token:

@@ -1,0 +1,90 @@
+"""What a Recommender stands on and what is told of it: its State, what was said when it was trained, its encoders."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from tmmsrec.data.catalog import Catalog
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.models.base import Method, Model
+from tmmsrec.recommender.adding import Encoders
+from tmmsrec.recommender.people import People
+from tmmsrec.recommender.search import Index
+from tmmsrec.recommender.state import State
+
+
+class Holder:
+    """Holds what answers stand on, for reading.
+
+    Attributes:
+        about: for people to read and kept in the bundle: training value, metrics, versions; anything that goes to JSON.
+    """
+
+    about: dict[str, Any]
+
+    def _hold(self, state: State, about: dict[str, Any], encoders: Encoders) -> None:
+        self._state = state.warm()
+        self.about = about
+        self._encoders = encoders
+        self._adding = threading.Lock()
+
+    @property
+    def state(self) -> State:
+        """What answers stand on at this moment: vectors, histories, and which items may be recommended; for reading only."""
+        return self._state
+
+    @property
+    def index(self) -> Index | None:
+        """What finds candidates, with the recall measured when it was built; None while search is exact."""
+        return self._state.index
+
+    @property
+    def method(self) -> Method:
+        """The value the model was built from."""
+        return self._state.method
+
+    @property
+    def model(self) -> Model:
+        """The model, in evaluation mode."""
+        return self._state.model
+
+    @property
+    def dataset(self) -> Dataset:
+        """The log and the items, added ones included; the log is put together anew when events were added."""
+        with self._adding:
+            return self._state.people.merged(self._state.dataset)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items, added ones included."""
+        return self._state.dataset.catalog
+
+    @property
+    def people(self) -> People:
+        """The known users and their histories in item rows, added events included; for reading only."""
+        return self._state.people
+
+    @property
+    def name(self) -> str:
+        """The name of the Dataset."""
+        return self._state.dataset.name
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """What preparation said of the data: sources, counts, where the pictures are."""
+        return self._state.dataset.report
+
+    @property
+    def trained_items(self) -> int:
+        """How many items have a learned row: those that were there when the model was trained."""
+        return self._state.trained
+
+    @property
+    def reads_at(self) -> bool:
+        """Whether the moment of the request changes the scores; otherwise ``at`` only says which events have happened yet."""
+        return self._state.method.reads_now
+
+    def __repr__(self) -> str:
+        return f"Recommender({type(self.method).__name__} over {self._state.dataset!r})"
