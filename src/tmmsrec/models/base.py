@@ -219,9 +219,10 @@ class VectorModel(Model):
     @final
     def shares_of_score(self, batch: Batch, rows: Tensor) -> dict[str, Tensor]:
         """Modality -> its part of the scores of items [B, k], each [B, k]; they add up to the scores."""
-        return self.shares_between(self.users(batch), self.items(rows))
+        beside = {name: one.at(rows) for name, one in self.beside(batch).items()}
+        return {**self.shares_between(self.users(batch), self.items(rows)), **beside}
 
     @final
     def shares_between(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
-        """The same, [B, k] each, for user vectors [B, D] and item vectors [B, k, D] that are at hand."""
+        """The inner product's parts, [B, k] each, for user vectors [B, D] and item vectors [B, k, D] that are at hand."""
         return {name: torch.einsum("bd,bkd->bk", users[:, at], items[..., at]) for name, at in self.shares().items()}

@@ -24,11 +24,12 @@ class Beside:
     values: Tensor
 
     @classmethod
-    def summed(cls, rows: Tensor, items: Tensor, values: Tensor, among: int) -> Beside:
-        """From any list: entries of the same row and item, ``among`` >= items, are added up."""
-        keys, place = (rows * (among + 1) + items).unique(return_inverse=True)
+    def summed(cls, rows: Tensor, items: Tensor, values: Tensor) -> Beside:
+        """From any list: entries of the same row and item are added up."""
+        size = 1 + (items.max() if len(items) else 0)
+        keys, place = (rows * size + items).unique(return_inverse=True)
         total = values.new_zeros(len(keys)).index_add(0, place, values)
-        return cls(keys // (among + 1), keys % (among + 1), total)
+        return cls(keys // size, keys % size, total)
 
     @classmethod
     def of(cls, several: Sequence[Beside]) -> Beside:
@@ -51,11 +52,12 @@ class Beside:
         """Scores [B, I+1] with these on top; a new tensor."""
         return scores.index_put((self.rows, self.items), self.values.to(scores.dtype), accumulate=True)
 
-    def at(self, rows: Tensor, among: int) -> Tensor:
+    def at(self, rows: Tensor) -> Tensor:
         """[B, k] what is added to the items [B, k] of each row, zero where there is nothing; for a list as ``summed`` makes it."""
         if not len(self.rows):
             return torch.zeros(rows.shape, dtype=self.values.dtype, device=rows.device)
-        keys = self.rows * (among + 1) + self.items
-        asked = torch.arange(len(rows), device=rows.device)[:, None] * (among + 1) + rows
+        size = 1 + torch.maximum(self.items.max(), rows.max())
+        keys = self.rows * size + self.items
+        asked = torch.arange(len(rows), device=rows.device)[:, None] * size + rows
         place = torch.searchsorted(keys, asked).clamp_max(len(keys) - 1)
         return torch.where(keys[place] == asked, self.values[place], 0.0)

@@ -1,9 +1,9 @@
 """Terms of a score that is a sum (``models.additive``).  Each is a value with one thought about what comes next:
 
-    Similar    what is like the things the person had                an inner product
-    Popular    what many have                                        one coordinate of it
-    Again      what the person had already                           a few items
-    Follows    what others had after the things the person had       a few items
+Similar    what is like the things the person had                an inner product
+Popular    what many have                                        one coordinate of it
+Again      what the person had already                           a few items
+Follows    what others had after the things the person had       a few items
 """
 
 from tmmsrec.models.terms.again import Again

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tmmsrec.nn.beside import Beside
 from tmmsrec.models.terms.asking import Ages, Asking, Kernel
+from tmmsrec.nn.beside import Beside
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class AgainTerm(nn.Module):
     def __init__(self, n_items: int, ages: Ages) -> None:
         super().__init__()
         self.n_items = n_items
-        self.kernel = Kernel(ages)
+        self.kernel = Kernel(ages.cells)
 
     def beside(self, asking: Asking) -> Beside:
         """For every item of the histories."""
         row, step, event = asking.pairs
         odds = self.kernel(asking.cell[row, step, event]).exp()
-        total = Beside.summed(asking.numbered(row, step), asking.items[row, event], odds, self.n_items)
+        total = Beside.summed(asking.numbered(row, step), asking.items[row, event], odds)
         return Beside(total.rows, total.items, torch.log(total.values))

@@ -18,7 +18,7 @@ class Ages:
     """Cells of (how long ago, how many events ago): what kernels are tables of.
 
     Attributes:
-        edges: seconds, where one age ends and the next begins.  The first age is the same visit; in a log of whole days the same day.
+        edges: seconds, where one age ends and the next begins.  The first is one visit; in a log of days, one day.
         lags: how many events ago a new cell begins; 0, the newest event, is always the first.
         to_now: ages are counted until the moment of the request; otherwise until the newest event of the history.
     """
@@ -30,13 +30,18 @@ class Ages:
     def __post_init__(self) -> None:
         for name in ("edges", "lags"):
             held = getattr(self, name)
-            if any(b <= a for a, b in zip(held, held[1:], strict=False)) or any(v <= 0 for v in held):
+            if list(held) != sorted(set(held)) or any(v <= 0 for v in held):
                 raise ValueError(f"Ages.{name} must be positive and rising, got {held}")
 
     @property
     def cells(self) -> int:
         """How many there are."""
-        return (len(self.edges) + 1) * (len(self.lags) + 1)
+        return self.count * (len(self.lags) + 1)
+
+    @property
+    def count(self) -> int:
+        """How many ages."""
+        return len(self.edges) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +54,7 @@ class Asking:
         seen: [B, K, L] bool, which events those are.
         lag: [B, K, L] how many events ago, negative for events to come.
         cell: [B, K, L] the cell of ``Ages``, any where not seen.
+        age: [B, K] the age of the newest event that is seen; 0 where there is none.
         to_come: [B, L+1] item rows of the history and what follows it, 0 where there is nothing: in training, where the counts hold
             also what is still to come for each step.  None where the counts end with the history.
     """
@@ -58,6 +64,7 @@ class Asking:
     seen: Tensor
     lag: Tensor
     cell: Tensor
+    age: Tensor
     to_come: Tensor | None
 
     @classmethod
@@ -84,8 +91,10 @@ class Asking:
         old = moments[:, :, None] - batch.times[:, None]
         edges = torch.tensor(ages.edges, dtype=torch.float64, device=at.device).round().long()
         lags = torch.tensor(ages.lags, device=at.device)
-        cell = torch.bucketize(old, edges, right=True) * (len(ages.lags) + 1) + torch.bucketize(lag, lags, right=True)
-        return cls(batch.items, at, (lag >= 0) & batch.mask[:, None], lag, cell, to_come)
+        age = torch.bucketize(old, edges, right=True)
+        cell = age * (len(ages.lags) + 1) + torch.bucketize(lag, lags, right=True)
+        newest = age.gather(2, at[:, :, None])[..., 0] * batch.mask.gather(1, at)
+        return cls(batch.items, at, (lag >= 0) & batch.mask[:, None], lag, cell, newest, to_come)
 
     @cached_property
     def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,11 +107,11 @@ class Asking:
 
 
 class Kernel(nn.Module):
-    """A learned number for each cell; all zero at first."""
+    """A learned number for each cell, or age; all the same at first."""
 
-    def __init__(self, ages: Ages) -> None:
+    def __init__(self, cells: int, start: float = 0.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(ages.cells, 1))
+        self.weight = nn.Parameter(torch.full((cells, 1), start))
 
     def forward(self, cells: Tensor) -> Tensor:
         """Cells [...] -> [...]."""

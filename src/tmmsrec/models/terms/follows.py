@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tmmsrec.data.split import Part
+from tmmsrec.models.terms.asking import Ages, Asking, Kernel
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.resizable import Resizable
-from tmmsrec.models.terms.asking import Asking
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Follows:
     """Items that were seen to follow those of the history.
 
         n(a, b)  how often b came within ``span`` events after a, the k-th counting 1/k;  n(a) its sum over b
-        score of b: s ln(1 + e^c sum over lags k of softplus(w_k) n(a_k, b) / (1 + n(a_k))),   a_k the item k events ago
+        score of b: s ln(1 + e^c sum over events j of softplus(kernel[cell of j]) n(a_j, b) / (1 + n(a_j)))
+                 s = strength[age of the newest event],   a_j the item of event j
 
     While training, pairs that end in what is still to come for a person do not count for that person, or every step would find its
     own answer in the table.
@@ -41,9 +42,9 @@ class Follows:
             if getattr(self, name) < 1:
                 raise ValueError(f"Follows.{name} must be at least 1, got {getattr(self, name)}")
 
-    def build(self, n_items: int) -> FollowsTerm:
+    def build(self, n_items: int, ages: Ages) -> FollowsTerm:
         """For a catalogue of ``n_items``."""
-        return FollowsTerm(self, n_items)
+        return FollowsTerm(self, n_items, ages)
 
 
 class FollowsTerm(Resizable):
@@ -51,7 +52,7 @@ class FollowsTerm(Resizable):
 
     resizable = ("start", "end", "often", "whole")
 
-    def __init__(self, value: Follows, n_items: int) -> None:
+    def __init__(self, value: Follows, n_items: int, ages: Ages) -> None:
         super().__init__()
         self.value, self.n_items = value, n_items
         none = torch.zeros(0, dtype=torch.int64)
@@ -63,9 +64,9 @@ class FollowsTerm(Resizable):
         self.end: Tensor
         self.often: Tensor
         self.whole: Tensor
-        self.lags = nn.Parameter(torch.zeros(value.reach, 1))
-        self.strength = nn.Parameter(torch.ones(()))
-        self.sharpness = nn.Parameter(torch.tensor(3.0))
+        self.kernel = Kernel(ages.cells)
+        self.strength = Kernel(ages.count, 1.0)
+        self.sharpness = nn.Parameter(torch.full((1,), 3.0))
 
     def count(self, part: Part) -> None:
         """The events that may be read."""
@@ -93,7 +94,7 @@ class FollowsTerm(Resizable):
         row, step, event = asking.pairs
         near = asking.lag[row, step, event] < self.value.reach
         row, step, event = row[near], step[near], event[near]
-        weight = functional.softplus(self.lags[asking.lag[row, step, event], 0])
+        weight = functional.softplus(self.kernel(asking.cell[row, step, event]))
         item = asking.items[row, event]
         first, last = (torch.searchsorted(self.start, item, right=side) for side in (False, True))
         count = last - first
@@ -106,8 +107,9 @@ class FollowsTerm(Resizable):
             often = (often - own.of_pairs(row[owner], pair, after)).clamp_min(0)
             whole = whole - own.of_starts(row[owner], item[owner], after)
         share = weight[owner] * often / (1 + whole)
-        total = Beside.summed(asking.numbered(row, step)[owner], self.end[pair], share, self.n_items)
-        return Beside(total.rows, total.items, self.strength * torch.log1p(total.values * self.sharpness.exp()))
+        total = Beside.summed(asking.numbered(row, step)[owner], self.end[pair], share)
+        strength = self.strength(asking.age.flatten())[total.rows]
+        return Beside(total.rows, total.items, strength * torch.log1p(total.values * self.sharpness.exp()))
 
 
 class _OwnToCome:

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from tmmsrec.data.split import Part
+from tmmsrec.models.terms.asking import Ages, Asking, Kernel
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.resizable import Resizable
-from tmmsrec.models.terms.asking import Asking
 
 
 @dataclass(frozen=True)
 class Popular:
-    """A learned score for how often an item occurs in the log: not at all, once, 2 to 3 times, 4 to 7, ...
+    """A learned score for how often an item occurs in the log (not at all, once, 2 to 3 times, 4 to 7, ...), times a strength
+    for the age of the newest event.
 
     While training, what is still to come for a person does not count for that person: an item that nobody else has stands as one
     never met, which is what it would have been.
@@ -30,9 +31,9 @@ class Popular:
         if self.sizes < 2:
             raise ValueError(f"Popular.sizes must be at least 2, got {self.sizes}")
 
-    def build(self, n_items: int) -> PopularTerm:
+    def build(self, n_items: int, ages: Ages) -> PopularTerm:
         """For a catalogue of ``n_items``."""
-        return PopularTerm(self, n_items)
+        return PopularTerm(self, n_items, ages)
 
 
 class PopularTerm(Resizable):
@@ -40,19 +41,24 @@ class PopularTerm(Resizable):
 
     resizable = ("counts",)
 
-    def __init__(self, value: Popular, n_items: int) -> None:
+    def __init__(self, value: Popular, n_items: int, ages: Ages) -> None:
         super().__init__()
         self.n_items = n_items
         self.register_buffer("counts", torch.zeros(n_items + 1, dtype=torch.int64))
         self.counts: Tensor
         self.weight = nn.Parameter(torch.zeros(value.sizes, 1))
+        self.strength = Kernel(ages.count, 1.0)
 
     def count(self, part: Part) -> None:
         """The events that may be read."""
         self.counts = torch.from_numpy(part.item_counts(self.n_items)).to(self.counts.device)
 
+    def queries(self, asking: Asking) -> Tensor:
+        """[B, K, 1]."""
+        return self.strength(asking.age)[..., None]
+
     def items(self) -> Tensor:
-        """[I+1, 1]; whoever asks, the coordinate of the query is 1."""
+        """[I+1, 1]."""
         return self.weight[self._size(self._held())]
 
     def beside(self, asking: Asking) -> Beside | None:
@@ -70,7 +76,8 @@ class PopularTerm(Resizable):
         held = self._held()[item]
         own = after[row, place, place]
         values = (self.weight[self._size((held - own).clamp_min(0))] - self.weight[self._size(held)])[:, 0]
-        return Beside.summed(asking.numbered(row, step), item, values, self.n_items)
+        values = values * self.strength(asking.age[row, step])
+        return Beside.summed(asking.numbered(row, step), item, values)
 
     def _held(self) -> Tensor:
         """[I+1]; items that came after the counting count nothing."""

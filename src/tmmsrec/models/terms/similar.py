@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tmmsrec.nn.dropout import Dropout
 from tmmsrec.models.terms.asking import Ages, Asking, Kernel
+from tmmsrec.nn.dropout import Dropout
 
 
 @dataclass(frozen=True)
 class Similar:
     """Items by the cosine between their features and a mean of the history's, weighted by how long ago its events were.
 
-        q = e^s (I + U V^T) sum over events j of softmax_j(kernel[cell of j]) x_j          score of i: q . x_i
+        q = e^s (I + U V^T) sum over events j of softmax_j(kernel[cell of j]) x_j     score of i: q . x_i
+        s = scale[age of the newest event]
 
     x are the features, centred and at length 1, and not trained: little is learned, so little can be learned by heart.  An event
     whose item lacks the modality does not take part; an item that lacks it has the score 0, that of the average item.
@@ -46,8 +47,8 @@ class SimilarTerm(nn.Module):
         self.register_buffer("present", present, persistent=False)
         self.rows: Tensor
         self.present: Tensor
-        self.kernel = Kernel(ages)
-        self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.kernel = Kernel(ages.cells)
+        self.scale = Kernel(ages.count, math.log(10.0))
         width = rows.shape[1]
         self.down = nn.Parameter(torch.randn(width, value.rank) / math.sqrt(width)) if value.rank else None
         self.up = nn.Parameter(torch.zeros(value.rank, width)) if value.rank else None
@@ -61,7 +62,7 @@ class SimilarTerm(nn.Module):
         query = weights @ self.rows[asking.items]
         if self.down is not None and self.up is not None:
             query = query + self.dropout(query @ self.down) @ self.up
-        return query * self.scale.exp()
+        return query * self.scale(asking.age).exp()[..., None]
 
     def items(self) -> Tensor:
         """[I+1, f]."""
