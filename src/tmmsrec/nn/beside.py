@@ -27,7 +27,7 @@ class Beside:
     def summed(cls, rows: Tensor, items: Tensor, values: Tensor) -> Beside:
         """From any list: entries of the same row and item are added up."""
         size = 1 + (items.max() if len(items) else 0)
-        keys, place = (rows * size + items).unique(return_inverse=True)
+        keys, place = torch.unique(rows * size + items, return_inverse=True)
         total = values.new_zeros(len(keys)).index_add(0, place, values)
         return cls(keys // size, keys % size, total)
 
@@ -51,6 +51,14 @@ class Beside:
     def added(self, scores: Tensor) -> Tensor:
         """Scores [B, I+1] with these on top; a new tensor."""
         return scores.index_put((self.rows, self.items), self.values.to(scores.dtype), accumulate=True)
+
+    def padded(self, rows: int) -> Tensor:
+        """[rows, m] the items of each row, 0 where there are fewer."""
+        count = torch.bincount(self.rows, minlength=rows)
+        place = torch.arange(len(self.rows), device=self.rows.device) - (count.cumsum(0) - count)[self.rows]
+        found = self.items.new_zeros(rows, int(count.max()) if len(count) else 0)
+        found[self.rows, place] = self.items
+        return found
 
     def at(self, rows: Tensor) -> Tensor:
         """[B, k] what is added to the items [B, k] of each row, zero where there is nothing; for a list as ``summed`` makes it."""

@@ -99,7 +99,8 @@ class Asking:
     @cached_property
     def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Every (row, step, event) that is seen, three [n]."""
-        return self.seen.nonzero(as_tuple=True)
+        row, step, event = self.seen.nonzero(as_tuple=True)
+        return row, step, event
 
     def numbered(self, row: Tensor, step: Tensor) -> Tensor:
         """[n] the number of a row's step among all B K."""
@@ -115,4 +116,5 @@ class Kernel(nn.Module):
 
     def forward(self, cells: Tensor) -> Tensor:
         """Cells [...] -> [...]."""
-        return nn.functional.embedding(cells, self.weight)[..., 0]
+        found: Tensor = nn.functional.embedding(cells, self.weight)[..., 0]
+        return found

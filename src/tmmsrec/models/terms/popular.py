@@ -12,6 +12,8 @@ from tmmsrec.models.terms.asking import Ages, Asking, Kernel
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.resizable import Resizable
 
+_SMALL = 0.01  # the coordinate of items is small and that of queries large, so that the cosine of two items says how alike they are
+
 
 @dataclass(frozen=True)
 class Popular:
@@ -23,9 +25,13 @@ class Popular:
 
     Attributes:
         sizes: how many such classes; the last holds all that is more.
+        never_apart: items that nobody has met have a score of their own; otherwise they stand with those met once.  Where the
+            catalogue was gathered from the very log, as in most published data, an item that the training part lacks is there
+            because somebody meets it later: a score of its own learns that, and finds what no shop could know.
     """
 
     sizes: int = 20
+    never_apart: bool = False
 
     def __post_init__(self) -> None:
         if self.sizes < 2:
@@ -43,7 +49,7 @@ class PopularTerm(Resizable):
 
     def __init__(self, value: Popular, n_items: int, ages: Ages) -> None:
         super().__init__()
-        self.n_items = n_items
+        self.n_items, self.least = n_items, 0 if value.never_apart else 1
         self.register_buffer("counts", torch.zeros(n_items + 1, dtype=torch.int64))
         self.counts: Tensor
         self.weight = nn.Parameter(torch.zeros(value.sizes, 1))
@@ -55,11 +61,12 @@ class PopularTerm(Resizable):
 
     def queries(self, asking: Asking) -> Tensor:
         """[B, K, 1]."""
-        return self.strength(asking.age)[..., None]
+        strength: Tensor = self.strength(asking.age)
+        return strength[..., None] / _SMALL
 
     def items(self) -> Tensor:
         """[I+1, 1]."""
-        return self.weight[self._size(self._held())]
+        return self.weight[self._size(self._held())] * _SMALL
 
     def beside(self, asking: Asking) -> Beside | None:
         """What the counts hold too much while training, for every item that is still to come."""
@@ -85,4 +92,4 @@ class PopularTerm(Resizable):
 
     def _size(self, counts: Tensor) -> Tensor:
         """0 for 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7, ..."""
-        return torch.frexp(counts.double()).exponent.long().clamp(0, len(self.weight) - 1)
+        return torch.frexp(counts.double()).exponent.long().clamp(self.least, len(self.weight) - 1)

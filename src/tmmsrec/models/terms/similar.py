@@ -62,7 +62,8 @@ class SimilarTerm(nn.Module):
         query = weights @ self.rows[asking.items]
         if self.down is not None and self.up is not None:
             query = query + self.dropout(query @ self.down) @ self.up
-        return query * self.scale(asking.age).exp()[..., None]
+        scaled: Tensor = query * self.scale(asking.age).exp()[..., None]
+        return scaled
 
     def items(self) -> Tensor:
         """[I+1, f]."""
