@@ -65,7 +65,7 @@ def by_hand(model, log: Interactions, items: list[int], times: list[int], now: i
     cells = [cell_of(moment - t, len(items) - 1 - j) for j, t in enumerate(times)]
     newest, scores = age_of(moment - times[-1]), np.zeros(model.n_items + 1)
     for number, term in enumerate(model.similar):
-        rows, kernel = term.rows.numpy(), parameters[f"similar.{number}.kernel.weight"][:, 0]
+        rows, kernel = term.items().numpy(), parameters[f"similar.{number}.kernel.weight"][:, 0]
         weights = np.array([math.exp(kernel[c]) * bool(term.present[i]) for c, i in zip(cells, items, strict=True)])
         if weights.any():
             query = (weights / weights.sum()) @ rows[items]
@@ -139,7 +139,7 @@ def test_items_never_met_stand_with_those_met_once_unless_told_apart():
         if 1 in np.bincount(few.interactions.items)
         else 0
     )
-    together, _ = built(replace(METHOD, popular=Popular(sizes=6)), few)
+    together, _ = built(replace(METHOD, popular=Popular(sizes=6, never_apart=False)), few)
     apart, _ = built(METHOD, few)
     at = together.shares()["popular"]
     assert together.items()[25, at] == together.items()[29, at] == together.popular.weight[1] * 0.01

@@ -156,7 +156,7 @@ class AdditiveModel(VectorModel):
         """The features, popularity and the network's own."""
         found, at = {}, 0
         for name, term in zip(self.value.modalities, self._likenesses, strict=True):
-            found[name] = slice(at, at := at + term.rows.shape[1])
+            found[name] = slice(at, at := at + term.features.shape[1])
         found["popular"] = slice(at, at := at + 1)
         own = {} if self.network is None else self.network.shares()
         for name, part in own.items():

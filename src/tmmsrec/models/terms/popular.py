@@ -31,7 +31,7 @@ class Popular:
     """
 
     sizes: int = 20
-    never_apart: bool = False
+    never_apart: bool = True
 
     def __post_init__(self) -> None:
         if self.sizes < 2:

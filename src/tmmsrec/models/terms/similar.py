@@ -41,12 +41,14 @@ class SimilarTerm(nn.Module):
 
     def __init__(self, value: Similar, rows: Tensor, present: Tensor, ages: Ages) -> None:
         super().__init__()
-        centred = (rows - rows[present].mean(0)) * present[:, None] if present.any() else rows
         # Not persistent: they are data, stored once with the catalogue.
-        self.register_buffer("rows", functional.normalize(centred, dim=1), persistent=False)
+        self.register_buffer("features", rows, persistent=False)
         self.register_buffer("present", present, persistent=False)
-        self.rows: Tensor
+        # Persistent: items that come later must not move the others.
+        self.register_buffer("centre", rows[present].mean(0) if present.any() else rows.new_zeros(rows.shape[1]))
+        self.features: Tensor
         self.present: Tensor
+        self.centre: Tensor
         self.kernel = Kernel(ages.cells)
         self.scale = Kernel(ages.count, math.log(10.0))
         width = rows.shape[1]
@@ -59,12 +61,16 @@ class SimilarTerm(nn.Module):
         held = asking.seen & self.present[asking.items][:, None]
         weights = self.kernel(asking.cell).masked_fill(~held, -torch.inf).softmax(-1)
         weights = torch.where(held.any(-1, keepdim=True), weights, 0.0)
-        query = weights @ self.rows[asking.items]
+        query = weights @ self.rows(asking.items)
         if self.down is not None and self.up is not None:
             query = query + self.dropout(query @ self.down) @ self.up
         scaled: Tensor = query * self.scale(asking.age).exp()[..., None]
         return scaled
 
+    def rows(self, items: Tensor) -> Tensor:
+        """Item rows [...] -> x of the formula [..., f], zero where the modality is missing."""
+        return functional.normalize(self.features[items] - self.centre, dim=-1) * self.present[items][..., None]
+
     def items(self) -> Tensor:
         """[I+1, f]."""
-        return self.rows
+        return functional.normalize(self.features - self.centre, dim=-1) * self.present[:, None]
