@@ -165,6 +165,17 @@ def test_cross_entropy_beside_a_product_and_its_gradients():
         torch.testing.assert_close(a, b)
 
 
+def test_columns_that_are_fixed_get_no_gradient_and_the_others_theirs():
+    generator = torch.Generator().manual_seed(0)
+    states, items = (torch.randn(n, 4, generator=generator, dtype=torch.float64, requires_grad=True) for n in (7, 12))
+    targets = torch.tensor([1, 5, 11, 2, 2, 9, 4])
+    some = torch.autograd.grad(cross_entropy(states, items, targets, fixed=3), [states, items])
+    every = torch.autograd.grad(cross_entropy(states, items, targets), [states, items])
+    assert torch.equal(some[0], every[0])
+    torch.testing.assert_close(some[1][:, 3:], every[1][:, 3:])
+    assert not some[1][:, :3].any()
+
+
 def test_a_list_beside_says_what_it_holds():
     there = Beside.summed(torch.tensor([2, 0, 2, 2]), torch.tensor([5, 1, 3, 5]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
     assert there.padded(3).tolist() == [[1, 0], [0, 0], [3, 5]]

@@ -29,6 +29,7 @@ from tmmsrec.nn.outputs import Classifier
 from tmmsrec.ranking import rank, ranks_of
 from tmmsrec.training import Adam, Training
 
+
 def a_variant(name: str, method: Method) -> bool:
     """Whether it is TMMSRec again with a part changed."""
     return isinstance(method, Sequential) and name.startswith("tmmsrec-")

@@ -126,7 +126,9 @@ class AdditiveModel(VectorModel):
         beside = Beside.of([*self._beside(asking).values(), *self._too_much(asking)])
         kept = (number[beside.rows] >= 0) & (beside.items < len(self.candidates()))
         beside = Beside(number[beside.rows[kept]], beside.items[kept], beside.values[kept])
-        return cross_entropy(self.states(batch)[steps], self.candidates(), batch.targets[steps], beside)
+        return cross_entropy(
+            self.states(batch)[steps], self.candidates(), batch.targets[steps], beside, fixed=self.shares()["popular"].start
+        )
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, D] after every step."""

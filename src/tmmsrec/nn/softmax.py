@@ -18,7 +18,7 @@ _SCORES = {"cpu": 1 << 21}  # scores in a block: 8 MB
 _ELSEWHERE = 1 << 26
 
 
-def cross_entropy(states: Tensor, items: Tensor, targets: Tensor, beside: Beside | None = None) -> Tensor:
+def cross_entropy(states: Tensor, items: Tensor, targets: Tensor, beside: Beside | None = None, fixed: int = 0) -> Tensor:
     """Mean over steps of -ln softmax(scores)[target] over all items, scores being inner products.
 
     Args:
@@ -26,9 +26,10 @@ def cross_entropy(states: Tensor, items: Tensor, targets: Tensor, beside: Beside
         items: [I+1, D]; row 0 is padding and left out.
         targets: [T], none of them 0.
         beside: what is added to the scores of single items, rows 0..T-1.
+        fixed: the first columns of items, which nothing is learned of: they get no gradient, a third of the work.
     """
     values = states.new_zeros(0) if beside is None else beside.values
-    loss: Tensor = _CrossEntropy.apply(states, items, targets, values, beside)  # type: ignore[no-untyped-call]
+    loss: Tensor = _CrossEntropy.apply(states, items, targets, values, beside, fixed)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -36,7 +37,9 @@ class _CrossEntropy(torch.autograd.Function):
     """The gradients are made on the way forward, while a block's scores are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, items: Tensor, targets: Tensor, values: Tensor, beside: Beside | None) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, items: Tensor, targets: Tensor, values: Tensor, beside: Beside | None, fixed: int
+    ) -> Tensor:
         wanted = any(ctx.needs_input_grad)
         to_states, to_items, to_values = (torch.zeros_like(x) if wanted else x for x in (states, items, values))
         total = states.new_zeros((), dtype=torch.promote_types(states.dtype, torch.float32))
@@ -58,13 +61,13 @@ class _CrossEntropy(torch.autograd.Function):
                     to_values[entries] = slope[tuple(place)].to(values.dtype)
                 slope = slope.to(states.dtype)
                 to_states[at : at + rows] = slope @ items
-                to_items += slope.T @ block
+                to_items[:, fixed:] += slope.T @ block[:, fixed:]
         if wanted:
             ctx.save_for_backward(*(x.div_(len(states)) for x in (to_states, to_items, to_values)))
         return total / len(states)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, None, Tensor, None]:
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, None, Tensor, None, None]:
         to_states, to_items, to_values = (above.to(x) * x for x in ctx.saved_tensors)
-        return to_states, to_items, None, to_values, None
+        return to_states, to_items, None, to_values, None, None
