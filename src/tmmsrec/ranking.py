@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tmmsrec.data.batch import Batch, ranking_batches
 from tmmsrec.data.split import Part
-from tmmsrec.models.base import Model, VectorModel
+from tmmsrec.models.base import Model, VectorModel, with_beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def scorer(model: Model) -> Callable[[Batch], Tensor]:
     users, items = model.users, model.items()
     # Products whose width is no multiple of 8 are slower by a third (8,001 columns against 8,008).
     padded = functional.pad(items, (0, 0, 0, -len(items) % 16)).T
-    return lambda batch: (users(batch) @ padded)[:, : len(items)]
+    return lambda batch: with_beside((users(batch) @ padded)[:, : len(items)], model.beside(batch))
 
 
 def hide_seen(scores: Tensor, part: Part, chosen: NDArray[np.int64]) -> Tensor:

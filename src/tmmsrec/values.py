@@ -15,7 +15,8 @@ import math
 import pkgutil
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, TypeVar, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -71,6 +72,10 @@ def from_json(base: type[T], data: Any) -> T:
 
 
 def _field(kind: str, name: str, hint: Any, data: Any) -> Any:
+    part = _without_none(hint)
+    if part is not hint and data is None:
+        return None
+    hint = part
     if isinstance(data, dict) and "kind" in data and isinstance(hint, type):
         return from_json(hint, data)
     try:
@@ -78,6 +83,13 @@ def _field(kind: str, name: str, hint: Any, data: Any) -> Any:
     except ValidationError as problem:
         said = "; ".join(e["msg"] for e in problem.errors())
         raise ValueProblem(f"{kind}.{name}: {said} (got {data!r})") from None
+
+
+def _without_none(hint: Any) -> Any:
+    """A part that may be missing, as the part; other hints as they are."""
+    members = [member for member in get_args(hint) if member is not type(None)]
+    alone = members[0] if get_origin(hint) in (Union, UnionType) and len(members) == 1 else hint
+    return alone if dataclasses.is_dataclass(alone) else hint
 
 
 def offered(base: type) -> dict[str, Any]:
@@ -164,6 +176,7 @@ def _read(kind: str, name: str, hint: Any, text: str) -> Any:
         data = json.loads(text)
     except json.JSONDecodeError:
         data = tuple(t.strip() for t in text.split(",")) if get_origin(hint) is tuple else text
+    hint = _without_none(hint) if data is not None else hint
     # A place for parts is one whose class is a value, or stands above values.
     if isinstance(hint, type) and hint.__module__ != "builtins":
         return from_json(hint, data if isinstance(data, dict) else {"kind": str(data)})

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from tmmsrec.models.additive import Additive
 from tmmsrec.models.base import Method
 from tmmsrec.models.bert4rec import BERT4Rec
 from tmmsrec.models.counting import Markov, Popularity, Repeat
@@ -19,6 +20,7 @@ from tmmsrec.models.mgat import MGAT as _MGAT
 from tmmsrec.models.mmmlp import MMMLP as _MMMLP
 from tmmsrec.models.s3rec import S3Rec
 from tmmsrec.models.sequential import Entry, Sequential
+from tmmsrec.models.terms import Ages
 from tmmsrec.models.vbpr import VBPR as _VBPR
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.backbones.gru4rec import GRU4Rec
@@ -104,10 +106,15 @@ TMMSREC_NEXTITNET = replace(TMMSREC, width=126, backbone=NextItNet())
 TMMSREC_MLP4REC = replace(TMMSREC, width=126, backbone=MLP4Rec(), steps="last")
 TMMSREC_MLP4REC_CAUSAL = replace(TMMSREC, width=126, backbone=CausalMLP4Rec())
 
+# Beyond the paper: few parameters, counting among them.
+TMMSREC_PLUS = Additive()
+TMMSREC_PLUS_NOW = replace(TMMSREC_PLUS, ages=Ages(to_now=True))
+
 FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed")
 
 # Batches of single events hold as much as batches of users do.
 _EVENTS = Training(batch=1024)
+_ADDITIVE = Training(batch=16, optimiser=Adam(lr=0.02, decay=0.9), epochs=40, patience=8)
 _PREFIXES = Training(rows=2048, epochs=20)
 _TRAININGS = {
     # A row for every event, each with 50 slots whatever it holds: a pass over all of them takes minutes.
@@ -120,6 +127,9 @@ _TRAININGS = {
     "mgat": replace(_EVENTS, batch=2048, optimiser=Adam(weight_decay=1e-4)),
     # Scoring every pair of user and item is most of its time.
     "maml": replace(_EVENTS, batch=2048, epochs=24, every=12),
+    # A few numbers, which all events have in common: large steps, and no decay.
+    "tmmsrec-plus": _ADDITIVE,
+    "tmmsrec-plus-now": _ADDITIVE,
     # A masked item in a few teaches less in a step than a target at every step.
     "bert4rec": Training(optimiser=Adam(decay=0.98, clip=5.0)),
 }

@@ -38,12 +38,16 @@ PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 SHORT = replace(TMMSREC, modalities=("id", "image"), backbone=Attention(blocks=1))  # TIE, and a stream with gaps
 
 
+def one_product(method: Method) -> bool:
+    return method.inner_product and not method.reads_users and not method.beside
+
+
 def methods() -> dict[str, Method]:
     """Every method whose query side is a function of the history, and every time encoder; found by themselves.
 
     Of methods that differ in nothing but what they read, the first: another modality is the same graph again.
     """
-    able = {name: shrunk(method) for name, method in zoo.methods().items() if method.inner_product and not method.reads_users}
+    able = {name: shrunk(method) for name, method in zoo.methods().items() if one_product(method)}
     first: dict[str, str] = {}
     for name, method in able.items():
         first.setdefault(values.key(replace(method, modalities=("id",)) if isinstance(method, Sequential) else method), name)

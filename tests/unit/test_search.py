@@ -72,6 +72,21 @@ def test_an_index_that_looks_everywhere_answers_as_exact_search_does(how, unscor
     same(history, exact.recommend(history=[(4, 1_500_000_000), (9, 1_500_500_000)], k=5))
 
 
+def test_what_stands_beside_the_product_is_found_whatever_the_index_says(unscored, monkeypatch):
+    """Items of the history and their followers are candidates; here the index alone would find few of them."""
+    exact = held(replace(zoo.TMMSREC_PLUS, length=20), **BIG)
+    with torch.no_grad():
+        exact.model.again.kernel.weight += 5
+    near = exact.with_search(IVF(lists=20, probes=1))
+    found = near.recommend_many(range(60), k=3)
+    monkeypatch.undo()
+    for answer, true in zip(found, exact.recommend_many(range(60), k=3), strict=True):
+        same(answer, true)
+        assert {"text", "image", "popular", "again", "follows"} == set(answer[0].shares)
+        assert sum(answer[0].shares.values()) == pytest.approx(answer[0].score, abs=1e-5)
+        assert answer[0].shares["again"] > 0
+
+
 @every_way
 def test_the_recall_is_measured_when_the_index_is_built(how):
     built = held(**BIG).with_search(how).index
@@ -244,7 +259,7 @@ def test_equal_scores_stay_in_the_order_of_the_catalogue():
     near = exact.with_search(HNSW())
     state = near.state
     users = state.vectors[100:101] * 5
-    rows, scores = approximate.best(state, users, [approximate.Wish.of(state, 10, None, None)])
+    rows, scores = approximate.best(state, users, {}, [approximate.Wish.of(state, 10, None, None)])
     assert rows[0].tolist() == list(range(100, 110))
     assert len(set(scores[0].tolist())) == 1
 

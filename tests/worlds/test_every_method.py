@@ -22,13 +22,20 @@ from tmmsrec.data.split import LeaveOneOut, Parts
 from tmmsrec.fit import fit
 from tmmsrec.metrics import HR
 from tmmsrec.models.base import Method, Model
+from tmmsrec.models.sequential import Sequential
 from tmmsrec.nn.backbones.trimlp import TriMLP
 from tmmsrec.nn.losses import CrossEntropy
 from tmmsrec.nn.outputs import Classifier
 from tmmsrec.ranking import rank, ranks_of
 from tmmsrec.training import Adam, Training
 
-FAMILIES = {name: method for name, method in zoo.methods().items() if not name.startswith("tmmsrec-") and name not in zoo.FLOORS}
+
+def a_variant(name: str, method: Method) -> bool:
+    """Whether it is TMMSRec again with a part changed."""
+    return isinstance(method, Sequential) and name.startswith("tmmsrec-")
+
+
+FAMILIES = {name: method for name, method in zoo.methods().items() if not a_variant(name, method) and name not in zoo.FLOORS}
 # Where a step teaches less, or a start is slower, than the usual: more of it.
 FASTER = {"optimiser": Adam(lr=5e-3, decay=0.99), "patience": 40}
 HOW: dict[str, dict[str, object]] = {
@@ -40,6 +47,8 @@ HOW: dict[str, dict[str, object]] = {
     "s3rec": FASTER,
     "s3rec-itv": FASTER,
     "mlp4rec": FASTER,
+    "tmmsrec-plus": {"optimiser": Adam(lr=0.05, decay=0.97), "batch": 16},
+    "tmmsrec-plus-now": {"optimiser": Adam(lr=0.05, decay=0.97), "batch": 16},
 }
 # Their states are weighted means of item rows, and the same rows score: what goes with what can be told, but not which comes first.
 SYMMETRIC = ("trimlp-ensemble",)

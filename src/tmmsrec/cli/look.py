@@ -49,12 +49,12 @@ def _methods(folder: Path | None) -> None:
         table.add_column(head, no_wrap=number or head in ("method", "reads"), justify="right" if number else "left")
     for name, method in zoo.methods().items():
         size = [_parameters(method, dataset)] if dataset else []
-        product = "yes" if method.inner_product else "no"
+        product = "yes +" if method.beside else "yes" if method.inner_product else "no"
         table.add_row(name, " ".join(reads(method)), product, *size, method.source, end_section=name == zoo.FLOORS[-1])
     screen.console().print(table)
     screen.say(
         "reads: id, text, image; times of past events; now, the moment of the request; users, rows of the users of its training. "
-        "product: the score is one inner product, so any vector index serves it. "
+        "product: the score is one inner product, so any vector index serves it; +: with more beside it for a few items. "
         + (f"parameters: on {dataset!r}" if dataset else "--data DIR counts parameters.")
     )
 

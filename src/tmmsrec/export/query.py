@@ -56,6 +56,8 @@ def exportable(state: State) -> VectorModel:
             f"{name} knows users by rows of their own and reads no history, so there is no query to compute: "
             "export its users' vectors with 'tmmsrec export vectors'"
         )
+    if method.beside:
+        raise DataProblem(f"{name}'s score is more than an inner product, so its user vector alone ranks otherwise")
     if not isinstance(state.model, VectorModel):
         raise DataProblem(f"{name} scores by no inner product, so it has no user vector to export")
     return state.model

@@ -98,13 +98,16 @@ def _write_users(state: State, asked: list[tuple[int, asking.Asked]], file: Path
             out.write_table(pa.table({"id": ids.take(pa.array(rows)), "events": events, "vector": vector_column(users)}))
 
 
+_MORE = "; for a few items of each user the method adds more, which is not in these files"
+
+
 def _about(state: State, done: Vectors) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "written_by": tmmsrec.__version__,
         "dataset": state.dataset.name,
         "method": values.to_json(state.method),
-        "score": "inner product of a user's and an item's vector",
+        "score": "inner product of a user's and an item's vector" + (_MORE if state.method.beside else ""),
         "shares": {name: [at.start or 0, at.stop] for name, at in state.slices.items()},
         **asdict(done),
     }

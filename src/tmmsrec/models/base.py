@@ -14,6 +14,7 @@ from tmmsrec.data.batch import Batch, Negatives, Per
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
+from tmmsrec.nn.beside import Beside
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class Method(ABC):
 
     Attributes:
         inner_product: whether the score is one inner product of a user's and an item's vector; ``build`` then gives a VectorModel.
+        beside: whether its score is an inner product and, for a few items of each user, something beside it.
         reads_users: whether it knows users by rows of their own; then it knows only users of its training, and nothing of what
             they did after it.
     """
 
     inner_product: ClassVar[bool] = True
+    beside: ClassVar[bool] = False
     reads_users: ClassVar[bool] = False
 
     @property
@@ -97,6 +100,11 @@ class Method(ABC):
         Raises:
             ValueError: the dataset lacks a modality that the method reads, or a width does not fit; the message says which.
         """
+
+
+def with_beside(scores: Tensor, beside: dict[str, Beside]) -> Tensor:
+    """Scores [B, I+1] with what stands beside them."""
+    return Beside.of(list(beside.values())).added(scores) if beside else scores
 
 
 class PairMethod(Method):
@@ -178,7 +186,10 @@ class Model(nn.Module, ABC):
 
 
 class VectorModel(Model):
-    """A model whose score is one inner product, so that ranking, search and export are the same for all of them."""
+    """A model whose score is one inner product, so that ranking, search and export are the same for all of them.
+
+    What stands beside the product for a few items of each user (``Method.beside``), if anything, is asked for by ``beside``.
+    """
 
     @abstractmethod
     def users(self, batch: Batch) -> Tensor:
@@ -196,17 +207,22 @@ class VectorModel(Model):
         """Which coordinates of the vectors belong to which modality; the scores over them add up to the score."""
         return {"all": slice(None)}
 
+    def beside(self, batch: Batch) -> dict[str, Beside]:
+        """What is added to the scores of single items after each history, by the name under which it is told."""
+        return {}
+
     @final
     def score(self, batch: Batch) -> Tensor:
-        """[B, I+1] inner products of user and item vectors."""
-        return self.users(batch) @ self.items().T
+        """[B, I+1] inner products of user and item vectors, and what stands beside them."""
+        return with_beside(self.users(batch) @ self.items().T, self.beside(batch))
 
     @final
     def shares_of_score(self, batch: Batch, rows: Tensor) -> dict[str, Tensor]:
         """Modality -> its part of the scores of items [B, k], each [B, k]; they add up to the scores."""
-        return self.shares_between(self.users(batch), self.items(rows))
+        beside = {name: one.at(rows) for name, one in self.beside(batch).items()}
+        return {**self.shares_between(self.users(batch), self.items(rows)), **beside}
 
     @final
     def shares_between(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
-        """The same, [B, k] each, for user vectors [B, D] and item vectors [B, k, D] that are at hand."""
+        """The inner product's parts, [B, k] each, for user vectors [B, D] and item vectors [B, k, D] that are at hand."""
         return {name: torch.einsum("bd,bkd->bk", users[:, at], items[..., at]) for name, at in self.shares().items()}

@@ -12,19 +12,24 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from tmmsrec.nn.beside import Beside
+
 _SCORES = {"cpu": 1 << 21}  # scores in a block: 8 MB
 _ELSEWHERE = 1 << 26
 
 
-def cross_entropy(states: Tensor, items: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(states: Tensor, items: Tensor, targets: Tensor, beside: Beside | None = None, fixed: int = 0) -> Tensor:
     """Mean over steps of -ln softmax(scores)[target] over all items, scores being inner products.
 
     Args:
         states: [T, D].
         items: [I+1, D]; row 0 is padding and left out.
         targets: [T], none of them 0.
+        beside: what is added to the scores of single items, rows 0..T-1.
+        fixed: the first columns of items, which nothing is learned of: they get no gradient, a third of the work.
     """
-    loss: Tensor = _CrossEntropy.apply(states, items, targets)  # type: ignore[no-untyped-call]
+    values = states.new_zeros(0) if beside is None else beside.values
+    loss: Tensor = _CrossEntropy.apply(states, items, targets, values, beside, fixed)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -32,14 +37,19 @@ class _CrossEntropy(torch.autograd.Function):
     """The gradients are made on the way forward, while a block's scores are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, items: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, items: Tensor, targets: Tensor, values: Tensor, beside: Beside | None, fixed: int
+    ) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        to_states, to_items = (torch.zeros_like(x) if wanted else x for x in (states, items))
+        to_states, to_items, to_values = (torch.zeros_like(x) if wanted else x for x in (states, items, values))
         total = states.new_zeros((), dtype=torch.promote_types(states.dtype, torch.float32))
         rows = max(1, _SCORES.get(states.device.type, _ELSEWHERE) // len(items))
         for at in range(0, len(states), rows):
             block, target = states[at : at + rows], targets[at : at + rows, None]
             scores = (block @ items.T).to(total.dtype)
+            if beside is not None:
+                entries, *place, value = beside.between(at, at + len(block))
+                scores.index_put_(tuple(place), value.to(scores.dtype), accumulate=True)
             scores[:, 0] = -torch.inf
             normaliser = scores.logsumexp(1, keepdim=True)
             total += (normaliser - scores.gather(1, target)).sum()
@@ -47,15 +57,17 @@ class _CrossEntropy(torch.autograd.Function):
                 # d loss / d score = softmax - 1 at the target
                 slope = scores.sub_(normaliser).exp_()
                 slope.scatter_add_(1, target, slope.new_full(target.shape, -1.0))
+                if beside is not None:
+                    to_values[entries] = slope[tuple(place)].to(values.dtype)
                 slope = slope.to(states.dtype)
                 to_states[at : at + rows] = slope @ items
-                to_items += slope.T @ block
+                to_items[:, fixed:] += slope.T @ block[:, fixed:]
         if wanted:
-            ctx.save_for_backward(to_states.div_(len(states)), to_items.div_(len(states)))
+            ctx.save_for_backward(*(x.div_(len(states)) for x in (to_states, to_items, to_values)))
         return total / len(states)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, None]:
-        to_states, to_items = ctx.saved_tensors
-        return above.to(to_states) * to_states, above.to(to_items) * to_items, None
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, None, Tensor, None, None]:
+        to_states, to_items, to_values = (above.to(x) * x for x in ctx.saved_tensors)
+        return to_states, to_items, None, to_values, None, None

@@ -191,9 +191,10 @@ def _by_index(state: State, block: Sequence[Asked], wanted: Sequence[Wanted]) ->
     chosen = [n for n, wish in enumerate(wishes) if wish.fetched]
     if not chosen:
         return found
-    users = state.queries(asking.batch_of([block[n] for n in chosen], state.method.history))
-    rows, scores = approximate.best(state, users, [wishes[n] for n in chosen])
-    told = _told(Scored(users.new_zeros(len(users), 0), users, state), rows, scores, most=[wishes[n].k for n in chosen])
+    batch = asking.batch_of([block[n] for n in chosen], state.method.history)
+    users, beside = state.queries(batch), state.beside(batch)
+    rows, scores = approximate.best(state, users, beside, [wishes[n] for n in chosen])
+    told = _told(Scored(users.new_zeros(len(users), 0), users, state, beside), rows, scores, most=[wishes[n].k for n in chosen])
     for n, items in zip(chosen, told, strict=True):
         if len(items) == wishes[n].k:  # of fewer only a look at all items says that there are no more
             found[n] = Answer(items, "model", block[n].at, min(len(block[n].items), state.method.history))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.nn.beside import Beside
 from tmmsrec.recommender import asking
 from tmmsrec.recommender.search import Index, Recall, Search
 from tmmsrec.recommender.state import State
@@ -74,8 +75,10 @@ class Wish:
         return cls(k, allowed, out, fetched if fetched <= _MOST else 0)
 
 
-def best(state: State, users: Tensor, wishes: Sequence[Wish]) -> tuple[Tensor, Tensor]:
+def best(state: State, users: Tensor, beside: dict[str, Beside], wishes: Sequence[Wish]) -> tuple[Tensor, Tensor]:
     """The best of an index's candidates for user vectors [B, D] and what each wishes.
+
+    An item with something beside the inner product is a candidate, whatever the index says of it.
 
     Returns:
         Item rows and scores [B, up to the largest k], best first, equal scores in the order of the catalogue; -inf where fewer
@@ -84,9 +87,13 @@ def best(state: State, users: Tensor, wishes: Sequence[Wish]) -> tuple[Tensor, T
     index, vectors = state.index, state.vectors
     assert index is not None
     assert vectors is not None
-    rows = index.candidates(users, vectors, max(wish.fetched for wish in wishes)).sort(dim=1).values
-    scores = _scores(users, vectors, rows)
+    rows = index.candidates(users, vectors, max(wish.fetched for wish in wishes))
+    if beside:
+        rows = torch.cat([rows, *(one.padded(len(users)) for one in beside.values())], dim=1)
+    rows = rows.sort(dim=1).values
+    scores = _scores(users, vectors, rows) + sum(one.at(rows) for one in beside.values())
     hidden = ~state.knows[rows]
+    hidden[:, 1:] |= rows[:, 1:] == rows[:, :-1]
     for n, wish in enumerate(wishes):
         if len(wish.seen):
             hidden[n] |= torch.isin(rows[n], wish.seen)

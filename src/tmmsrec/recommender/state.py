@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +16,8 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.models.base import Method, Model, VectorModel
+from tmmsrec.models.base import Method, Model, VectorModel, with_beside
+from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.recommender.asking import NOBODY, Asked, now_seconds, of_known
 from tmmsrec.recommender.filtering import Filters
@@ -32,11 +33,13 @@ class Scored:
         scores: [B, I+1].
         users: [B, D] user vectors; None for a model whose score is no inner product.
         state: what scored.
+        beside: what of the scores stands beside the inner product, by its name.
     """
 
     scores: Tensor
     users: Tensor | None
     state: State
+    beside: dict[str, Beside] = field(default_factory=dict)
 
     basis: ClassVar[Literal["model", "popularity"]] = "model"
 
@@ -45,7 +48,8 @@ class Scored:
         model, vectors = self.state.model, self.state.vectors
         if self.users is None or vectors is None or not isinstance(model, VectorModel):
             return {"all": self.scores.gather(1, rows)}
-        return model.shares_between(self.users, vectors[rows])
+        beside = {name: one.at(rows) for name, one in self.beside.items()}
+        return {**model.shares_between(self.users, vectors[rows]), **beside}
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +165,18 @@ class State:
         """Scores of a batch with the item vectors at hand."""
         if self.vectors is None:
             return Scored(self.model.score(batch.to(self.device)), None, self)
-        users = self.queries(batch)
-        return Scored(users @ self.vectors.T, users, self)
+        users, beside = self.queries(batch), self.beside(batch)
+        return Scored(with_beside(users @ self.vectors.T, beside), users, self, beside)
 
     def queries(self, batch: Batch) -> Tensor:
         """[B, D] user vectors of a batch, for a model whose score is an inner product."""
         assert isinstance(self.model, VectorModel)
         return self.model.users(batch.to(self.device))
+
+    def beside(self, batch: Batch) -> dict[str, Beside]:
+        """What stands beside the inner product for a few items of each."""
+        assert isinstance(self.model, VectorModel)
+        return self.model.beside(batch.to(self.device))
 
     def searched_by(self, index: Index | None) -> State:
         """The same State with an index, or without one; what it has made stays made."""

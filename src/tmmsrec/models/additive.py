@@ -1,0 +1,186 @@
+"""A score that is a sum of few thoughts, each with few parameters, trained together: see ``models.terms``.
+
+    features   -> Similar, one for each modality ----\\
+    counts     -> Popular ---------------------------- one inner product ---- + ---- score
+    a Sequential, where one is given ----------------/                      /
+    history    -> Again ----- a few items beside it -----------------------/
+    counts     -> Follows --- a few items beside it ----------------------/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tmmsrec.data.batch import Batch
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.split import Part
+from tmmsrec.models.base import Method, VectorModel, features_of
+from tmmsrec.models.sequential import Sequential
+from tmmsrec.models.terms import Again, Ages, Asking, Follows, Popular, Similar
+from tmmsrec.models.terms.similar import SimilarTerm
+from tmmsrec.nn.beside import Beside
+from tmmsrec.nn.softmax import cross_entropy
+
+
+@dataclass(frozen=True)
+class Additive(Method):
+    """Conditional logit over all items: ln P(i | history) = sum of terms + constant.  Ours, not the paper's.
+
+    Every term looks at what may be read at the step that asks: what of the counts is still to come for a person is taken out while
+    that person's steps are learned from, so a step in training is asked just what a request will ask.
+
+    Attributes:
+        modalities: features that likeness is told by; none for a catalogue without.
+        length: n, the newest events that are read.
+        ages: what time is to the kernels.
+        similar: the term of each modality.
+        popular: how often items are met.
+        again: what the person had; None leaves it out.
+        follows: what was seen to follow; None leaves it out.
+        network: another recommender whose inner product is added and trained with the rest; its loss is not used.
+    """
+
+    modalities: tuple[str, ...] = ("text", "image")
+    length: int = 50
+    ages: Ages = Ages()
+    similar: Similar = Similar()
+    popular: Popular = Popular()
+    again: Again | None = Again()
+    follows: Follows | None = Follows()
+    network: Sequential | None = None
+
+    beside: ClassVar[bool] = True
+    source: ClassVar[str] = "tmmsrec"
+
+    def __post_init__(self) -> None:
+        if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
+            raise ValueError(f"Additive.modalities names features, each once; ids belong to its network, got {self.modalities}")
+        if self.network is not None and (self.network.steps != "every" or self.network.length != self.length):
+            raise ValueError(
+                'the network of an Additive is asked after every step of the same histories: steps="every", same length'
+            )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Ids, for what is counted is items, and the features."""
+        return ("id", *self.modalities, *(m for m in self._of_network if m not in ("id", *self.modalities)))
+
+    @property
+    def _of_network(self) -> tuple[str, ...]:
+        return () if self.network is None else self.network.modalities
+
+    @property
+    def reads_time(self) -> bool:
+        """Unless every event is of the same age to it."""
+        return bool(self.ages.edges) or (self.network is not None and self.network.reads_time)
+
+    @property
+    def reads_now(self) -> bool:
+        """As its ages and its network do."""
+        return (self.ages.to_now and bool(self.ages.edges)) or (self.network is not None and self.network.reads_now)
+
+    @property
+    def history(self) -> int:
+        """How many of a user's newest events it reads."""
+        return self.length
+
+    def build(self, dataset: Dataset) -> AdditiveModel:
+        """Raises ValueError when the dataset lacks a modality."""
+        found = features_of(dataset, (*self.modalities, *self._of_network))[: len(self.modalities)]
+        features = [(torch.tensor(f.rows), torch.tensor(f.present)) for f in found]
+        return AdditiveModel(self, features, dataset)
+
+
+class AdditiveModel(VectorModel):
+    """What an Additive value builds."""
+
+    def __init__(self, value: Additive, features: list[tuple[Tensor, Tensor]], dataset: Dataset) -> None:
+        super().__init__()
+        self.value, self.n_items = value, dataset.n_items
+        self.similar = nn.ModuleList(value.similar.build(rows, present, value.ages) for rows, present in features)
+        self.popular = value.popular.build(self.n_items, value.ages)
+        self.again = value.again.build(self.n_items, value.ages) if value.again else None
+        self.follows = value.follows.build(self.n_items, value.ages) if value.follows else None
+        self.network = value.network.build(dataset) if value.network else None
+
+    def prepare(self, train: Part) -> None:
+        """Count what is learned from."""
+        self.observe(train)
+
+    def observe(self, part: Part) -> None:
+        """Count what may be read."""
+        for term in (self.popular, self.follows):
+            if term is not None:
+                term.count(part)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy over all items, the mean over steps that have a target."""
+        asking = Asking.everywhere(batch, self.value.ages)
+        steps = batch.targets != 0
+        number = torch.full((steps.numel(),), -1, device=steps.device)
+        number[steps.flatten()] = torch.arange(int(steps.sum()), device=steps.device)
+        beside = Beside.of([*self._beside(asking).values(), *self._too_much(asking)])
+        kept = (number[beside.rows] >= 0) & (beside.items < len(self.candidates()))
+        beside = Beside(number[beside.rows[kept]], beside.items[kept], beside.values[kept])
+        return cross_entropy(
+            self.states(batch)[steps], self.candidates(), batch.targets[steps], beside, fixed=self.shares()["popular"].start
+        )
+
+    def states(self, batch: Batch) -> Tensor:
+        """[B, L, D] after every step."""
+        asking = Asking.everywhere(replace(batch, targets=batch.targets[:, :0]), self.value.ages)
+        return self._queries(asking, self.network.states(batch) if self.network is not None else None)
+
+    def users(self, batch: Batch) -> Tensor:
+        """[B, D] after the newest events."""
+        asking = Asking.newest(batch, self.value.ages)
+        return self._queries(asking, self.network.users(batch)[:, None] if self.network is not None else None)[:, 0]
+
+    def _queries(self, asking: Asking, of_network: Tensor | None) -> Tensor:
+        """[B, K, D]."""
+        parts = [term.queries(asking) for term in self._likenesses]
+        parts.append(self.popular.queries(asking))
+        return torch.cat(parts if of_network is None else [*parts, of_network], dim=-1)
+
+    def items(self, rows: Tensor | None = None) -> Tensor:
+        """Item vectors [..., D]."""
+        parts = [term.items() for term in self._likenesses] + [self.popular.items()]
+        if self.network is not None:
+            parts.append(self.network.items())
+        whole = torch.cat(parts, dim=-1)
+        return whole if rows is None else whole[rows]
+
+    def shares(self) -> dict[str, slice]:
+        """The features, popularity and the network's own."""
+        found, at = {}, 0
+        for name, term in zip(self.value.modalities, self._likenesses, strict=True):
+            found[name] = slice(at, at := at + term.features.shape[1])
+        found["popular"] = slice(at, at := at + 1)
+        own = {} if self.network is None else self.network.shares()
+        for name, part in own.items():
+            found[f"network {name}"] = slice(at + (part.start or 0), None if part.stop is None else at + part.stop)
+        return found
+
+    def beside(self, batch: Batch) -> dict[str, Beside]:
+        """What was had already, and what follows it."""
+        return self._beside(Asking.newest(batch, self.value.ages))
+
+    def _beside(self, asking: Asking) -> dict[str, Beside]:
+        found = {}
+        if self.again is not None:
+            found["again"] = self.again.beside(asking)
+        if self.follows is not None:
+            found["follows"] = self.follows.beside(asking)
+        return found
+
+    def _too_much(self, asking: Asking) -> list[Beside]:
+        found = self.popular.beside(asking)
+        return [] if found is None else [found]
+
+    @property
+    def _likenesses(self) -> list[SimilarTerm]:
+        return [term for term in self.similar if isinstance(term, SimilarTerm)]

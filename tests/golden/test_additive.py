@@ -1,0 +1,202 @@
+"""Additive and its terms, against their formulas written out in loops; and that training is asked what a request will be asked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import DAY, small
+from tmmsrec import zoo
+from tmmsrec.data.batch import Sampler, history_batch, training_batches
+from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.split import Part
+from tmmsrec.models.additive import Additive
+from tmmsrec.models.terms import Ages, Asking, Follows, Popular, Similar
+from tmmsrec.nn.beside import Beside
+from tmmsrec.nn.softmax import cross_entropy
+
+AGES = Ages(edges=(DAY, 30 * DAY), lags=(1, 3))
+METHOD = Additive(length=20, ages=AGES, follows=Follows(span=2, reach=3), popular=Popular(sizes=6, never_apart=True))
+
+
+def whole(log: Interactions) -> Part:
+    return Part("train", log, log.lengths, np.arange(log.users))
+
+
+def built(method: Additive = METHOD, dataset=None):
+    """A model with random parameters, which has counted the whole log."""
+    dataset = dataset or small(missing=(3, 7))
+    model = method.build(dataset).double().eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.5 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    model.prepare(whole(dataset.interactions))
+    return model, dataset
+
+
+def age_of(seconds: float) -> int:
+    return sum(seconds >= edge for edge in AGES.edges)
+
+
+def cell_of(seconds: float, lag: int) -> int:
+    return age_of(seconds) * 3 + sum(lag >= edge for edge in AGES.lags)
+
+
+def pairs_of(log: Interactions, span: int) -> dict[tuple[int, int], float]:
+    found: dict[tuple[int, int], float] = {}
+    for u in range(log.users):
+        own = log.items[log.offsets[u] : log.offsets[u + 1]].tolist()
+        for k in range(1, span + 1):
+            for a, b in zip(own, own[k:], strict=False):
+                found[a, b] = found.get((a, b), 0) + 1 / k
+    return found
+
+
+def by_hand(model, log: Interactions, items: list[int], times: list[int], now: int) -> np.ndarray:
+    """[I+1] scores of one history, from the formulas."""
+    method: Additive = model.value
+    moment = now if method.ages.to_now else times[-1]
+    parameters = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    cells = [cell_of(moment - t, len(items) - 1 - j) for j, t in enumerate(times)]
+    newest, scores = age_of(moment - times[-1]), np.zeros(model.n_items + 1)
+    for number, term in enumerate(model.similar):
+        rows, kernel = term.items().numpy(), parameters[f"similar.{number}.kernel.weight"][:, 0]
+        weights = np.array([math.exp(kernel[c]) * bool(term.present[i]) for c, i in zip(cells, items, strict=True)])
+        if weights.any():
+            query = (weights / weights.sum()) @ rows[items]
+            if method.similar.rank:
+                down, up = parameters[f"similar.{number}.down"], parameters[f"similar.{number}.up"]
+                query = query + query @ down @ up
+            scores += rows @ query * math.exp(parameters[f"similar.{number}.scale.weight"][newest, 0])
+    counts = np.bincount(log.items, minlength=model.n_items + 1)
+    size = [0 if c == 0 else min(int(math.log2(c)) + 1, method.popular.sizes - 1) for c in counts]
+    scores += parameters["popular.weight"][size, 0] * parameters["popular.strength.weight"][newest, 0]
+    for i in set(items):
+        scores[i] += math.log(
+            sum(math.exp(parameters["again.kernel.weight"][c, 0]) for c, j in zip(cells, items, strict=True) if i == j)
+        )
+    pairs, follows = pairs_of(log, method.follows.span), np.zeros(model.n_items + 1)
+    for c, a in list(zip(cells, items, strict=True))[-method.follows.reach :]:
+        softplus = math.log1p(math.exp(parameters["follows.kernel.weight"][c, 0]))
+        total = sum(n for (start, _), n in pairs.items() if start == a)
+        for (start, b), n in pairs.items():
+            follows[b] += softplus * n / (1 + total) * (start == a)
+    strength = parameters["follows.strength.weight"][newest, 0]
+    return scores + strength * np.log1p(follows * math.exp(parameters["follows.sharpness"][0]))
+
+
+@pytest.mark.parametrize("to_now", [False, True])
+@pytest.mark.parametrize("rank", [0, 3])
+def test_scores_are_the_formulas(to_now, rank):
+    model, dataset = built(replace(METHOD, ages=replace(AGES, to_now=to_now), similar=Similar(rank=rank)))
+    histories = [([4, 3, 9, 4], [0, 3, 3, 50]), ([7], [0]), ([3, 7], [0, 400])]  # 3 and 7 have no picture
+    for items, days in histories:
+        times = [1_400_000_000 + d * DAY for d in days]
+        batch = history_batch(np.array([-1]), np.array([items]), np.array([times]), np.array([times[-1] + 9 * DAY]))
+        expected = by_hand(model, dataset.interactions, items, times, times[-1] + 9 * DAY)
+        np.testing.assert_allclose(model.score(batch)[0, 1:].detach().numpy(), expected[1:], atol=1e-6)
+
+
+def test_a_step_in_training_is_asked_what_a_request_would_be_asked():
+    """Scores at each training step equal those of a model that counted a log which ends, for this person, with that step."""
+    dataset = small(users=12, items=9, missing=(3,))  # items come again, so that pairs are a person's own and others'
+    model, _ = built(METHOD, dataset)
+    log, part = dataset.interactions, whole(dataset.interactions)
+    sampler = Sampler(part, dataset.n_items, METHOD.negatives)
+    seen = 0
+    for batch in training_batches(part, size=5, length=20, sampler=sampler, seed=(0,)):
+        asking = Asking.everywhere(batch, AGES)
+        dense = model.states(batch) @ model.items().T
+        there = Beside.of([*model._beside(asking).values(), *model._too_much(asking)])
+        scores = there.added(dense.flatten(0, 1)).view_as(dense)
+        for row, user in enumerate(batch.users.tolist()):
+            for step in range(int(batch.mask[row].sum())):
+                stop = log.offsets[user] + step + 1
+                kept = np.r_[0:stop, log.offsets[user + 1] : len(log)]
+                owner = np.repeat(np.arange(log.users), log.lengths)
+                model.observe(whole(Interactions.of(owner[kept], log.items[kept], log.times[kept], log.users)))
+                own = slice(log.offsets[user], stop)
+                asked = history_batch(
+                    np.array([user]), log.items[None, own], log.times[None, own], batch.now[row, step][None].numpy()
+                )
+                torch.testing.assert_close(scores[row, step, 1:], model.score(asked)[0, 1:], atol=1e-6, rtol=1e-6)
+                seen += 1
+        model.observe(part)
+    assert seen == len(log) - log.users
+
+
+def test_items_never_met_stand_with_those_met_once_unless_told_apart():
+    dataset = small()
+    log = dataset.interactions
+    few = replace(dataset, interactions=replace(log, items=np.minimum(log.items, 20)))  # nobody meets 21..30
+    once = (
+        int(np.flatnonzero(np.bincount(few.interactions.items, minlength=31) == 1)[0])
+        if 1 in np.bincount(few.interactions.items)
+        else 0
+    )
+    together, _ = built(replace(METHOD, popular=Popular(sizes=6, never_apart=False)), few)
+    apart, _ = built(METHOD, few)
+    at = together.shares()["popular"]
+    assert together.items()[25, at] == together.items()[29, at] == together.popular.weight[1] * 0.01
+    assert apart.items()[25, at] == apart.popular.weight[0] * 0.01
+    assert not once or together.items()[25, at] == together.items()[once, at]
+
+
+def test_cross_entropy_beside_a_product_and_its_gradients():
+    generator = torch.Generator().manual_seed(0)
+    states, items = (torch.randn(n, 4, generator=generator, dtype=torch.float64, requires_grad=True) for n in (7, 12))
+    rows, places = torch.randint(0, 7, (30,), generator=generator), torch.randint(1, 12, (30,), generator=generator)
+    given = torch.randn(30, generator=generator, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([1, 5, 11, 2, 2, 9, 4])
+    summed = Beside.summed(rows, places, given)
+    several = Beside.of([summed, Beside(torch.tensor([0, 6]), torch.tensor([5, 4]), given[:2])])
+    one = cross_entropy(states, items, targets, several)
+    of_one = torch.autograd.grad(one, [states, items, given], retain_graph=True)
+    dense = several.added(states @ items.T)
+    other = torch.nn.functional.cross_entropy(dense[:, 1:], targets - 1)
+    of_other = torch.autograd.grad(other, [states, items, given])
+    torch.testing.assert_close(one, other)
+    for a, b in zip(of_one, of_other, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_columns_that_are_fixed_get_no_gradient_and_the_others_theirs():
+    generator = torch.Generator().manual_seed(0)
+    states, items = (torch.randn(n, 4, generator=generator, dtype=torch.float64, requires_grad=True) for n in (7, 12))
+    targets = torch.tensor([1, 5, 11, 2, 2, 9, 4])
+    some = torch.autograd.grad(cross_entropy(states, items, targets, fixed=3), [states, items])
+    every = torch.autograd.grad(cross_entropy(states, items, targets), [states, items])
+    assert torch.equal(some[0], every[0])
+    torch.testing.assert_close(some[1][:, 3:], every[1][:, 3:])
+    assert not some[1][:, :3].any()
+
+
+def test_a_list_beside_says_what_it_holds():
+    there = Beside.summed(torch.tensor([2, 0, 2, 2]), torch.tensor([5, 1, 3, 5]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    assert there.padded(3).tolist() == [[1, 0], [0, 0], [3, 5]]
+    assert there.at(torch.tensor([[1, 5], [1, 5], [5, 9]])).tolist() == [[2, 0], [0, 0], [5, 0]]
+    nothing = Beside.summed(*(torch.zeros(0, dtype=torch.int64),) * 2, torch.zeros(0))
+    assert nothing.at(torch.tensor([[1]])).tolist() == [[0]]
+    assert nothing.padded(2).shape == (2, 0)
+
+
+def test_parameters_are_few():
+    """Two kernels of nine ages and six lags with a strength for each age; all that depends on the catalogue is counted."""
+    model = zoo.TMMSREC_PLUS.build(small())
+    cells, ages = 9 * 6, 9
+    expected = 2 * (cells + ages) + (20 + ages) + cells + (cells + ages + 1)
+    assert sum(p.numel() for p in model.parameters()) == expected
+
+
+def test_what_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="rising"):
+        Ages(edges=(5.0, 5.0))
+    with pytest.raises(ValueError, match="ids belong"):
+        Additive(modalities=("id", "text"))
+    with pytest.raises(ValueError, match="same length"):
+        Additive(network=replace(zoo.SASREC, length=10))
