@@ -271,3 +271,9 @@ def test_a_log_that_contradicts_itself_is_refused():
         backwards.check(3)
     with pytest.raises(DataProblem, match="offsets run"):
         Interactions(np.array([0, 2]), good.items, good.times).check(3)
+
+
+def test_a_log_and_its_parts_are_told_in_a_line():
+    log = Interactions.of(np.array([0, 0, 0, 1, 1, 1]), np.array([1, 2, 3, 3, 2, 1]), np.arange(6))
+    assert repr(log) == "Interactions(2 users, 6 events)"
+    assert repr(LeaveOneOut().cut(log).valid) == "Part(valid: 2 users, 2 of 6 events may be read)"

@@ -40,6 +40,9 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.items)
 
+    def __repr__(self) -> str:
+        return f"Interactions({self.users:,} users, {len(self):,} events)"
+
     @classmethod
     def of(
         cls,

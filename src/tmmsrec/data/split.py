@@ -35,6 +35,9 @@ class Part:
     def __len__(self) -> int:
         return len(self.users)
 
+    def __repr__(self) -> str:
+        return f"Part({self.name}: {len(self):,} users, {int(self.stop.sum()):,} of {len(self.interactions):,} events may be read)"
+
     @property
     def ends(self) -> NDArray[np.int64]:
         """[n] position in the log just after the last event that may be read; the target's position in valid and test."""
