@@ -1,11 +1,12 @@
-"""From raw tables to a Dataset: written once as Ibis expressions, run by DuckDB in the process unless another engine is given."""
+"""From raw tables to a Dataset: written once as Ibis expressions, run by DuckDB in this process or by Spark."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import ibis
 import numpy as np
@@ -16,17 +17,20 @@ from numpy.typing import NDArray
 from tmmsrec.data import store
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.engines import Desk, Engine
+from tmmsrec.data.engines.duck import DuckDB
+from tmmsrec.data.gather import gather
 from tmmsrec.data.ids import Ids
-from tmmsrec.data.interactions import Interactions
-from tmmsrec.data.items import Known, known_items, numbered
+from tmmsrec.data.items import Known, known_items
 from tmmsrec.data.pictures import Pictures, holds_pictures, open_pictures
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Source
-from tmmsrec.data.sources.files import Desk
 from tmmsrec.data.sources.guess import Format, source_of
 from tmmsrec.data.times import TimeChoice, TimeColumn, detect, seconds
 
 MODALITIES = ("text", "image")
+DUCKDB = DuckDB()
+AnyEvents = TypeVar("AnyEvents", bound=Events)
 
 
 @dataclass(frozen=True)
@@ -62,37 +66,51 @@ class Preparation:
 
 
 def prepare(
-    source: Source, how: Preparation = Preparation(), *, name: str = "data", pictures: Pictures | None = None, engine: Any = None
+    source: Source,
+    how: Preparation = Preparation(),
+    *,
+    name: str = "data",
+    pictures: Pictures | None = None,
+    engine: Engine = DUCKDB,
+    folder: Path | None = None,
 ) -> Dataset:
     """Turn a source into a Dataset in memory; its ``report`` says what was read, decided, dropped and missing.
 
-    Users and items are numbered in the order of their ids (numbers by value, text by its UTF-8 bytes).
+    Users and items are numbered in the order of their ids (numbers by value, text by its UTF-8 bytes).  The same source gives
+    the same Dataset whatever the engine.
 
     Args:
         source: the raw files.
         how: what to keep.
         name: the Dataset's name.
         pictures: where the items' pictures are.
-        engine: an Ibis backend; DuckDB in this process by default.
+        engine: what runs it.
+        folder: where the log is laid instead of in memory; it must outlive the Dataset.
 
     Raises:
         DataProblem: input that cannot be used; the message names file, row and value.
     """
-    with Desk(engine) as desk:
-        raw = source.events.events(desk)
+    with engine.open() as desk:
+        raw = _taken(desk, source.events.events(desk))
         _check_ids(raw)
         time = detect(raw.table, how.time, raw.place)
-        users = numbered(desk, raw.table.select(id=raw.table.user).distinct())
-        known = known_items(desk, raw.table, source.items.items(desk) if source.items else None, everything=how.catalogue == "all")
+        items = _taken(desk, source.items.items(desk.reader)) if source.items else None
+        users = desk.numbered(raw.table.select(id=raw.table.user).distinct(), "id")
+        known = known_items(desk, raw.table, items, everything=how.catalogue == "all")
         coded = _coded(desk, raw.table, users, known.codes, time, how)
-        desk.clear_raw()  # the ids' texts are most of the memory, and each is held once now
+        desk.clear_raw()  # the ids' texts are most of what is held, and each is held once now
         lacking = known.lacking(how.require, pictures)
         kept, counts = _kept(desk, coded, lacking, how)
-        log = kept.order_by(["u", "t", "tie"]).select("u", "i", "t").to_pyarrow()
-        user_ids = users.order_by("row").to_pyarrow()["id"]
-    if log.num_rows == 0:
-        raise DataProblem(_nothing_left(counts, how))
-    dataset = _assemble(name, log, user_ids, known, lacking, how, pictures)
+        if counts["kept"] == 0:
+            raise DataProblem(_nothing_left(counts, how))
+        there = _items_there(kept, known, lacking, how)
+        row = np.cumsum(there, dtype=np.int32)  # closes the gaps of those left out; the first one there gets row 1
+        pieces = desk.ordered(kept.select("u", "i", "t", "tie"), ["u", "t", "tie"])
+        log, user_there = gather(pieces, counts["kept"], counts["users_read"], row, folder)
+        user_ids = desk.fetched(users, "row")["id"]
+    fields, about = known.chosen(there, pictures)
+    met = Ids(pc.filter(user_ids, pa.array(user_there)), first=0, what="user")
+    dataset = Dataset(name, log, Catalog(Ids(fields["id"], first=1, what="item"), fields.drop_columns(["id"])), met, about)
     dataset = replace(dataset, report={**_report(raw, time, how, counts, dataset), **dataset.report})
     dataset.check()
     return dataset
@@ -105,11 +123,18 @@ def prepare_to(
     *,
     name: str | None = None,
     pictures: Pictures | None = None,
-    engine: Any = None,
+    engine: Engine = DUCKDB,
 ) -> Dataset:
-    """``prepare`` and write the Dataset folder; nothing is written unless all went well."""
-    dataset = prepare(source, how, name=name or Path(folder).name, pictures=pictures, engine=engine)
-    return store.save(dataset, folder)
+    """``prepare`` and write the Dataset folder, the log never whole in memory; nothing is written unless all went well."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.log.", dir=folder.parent) as log:
+        made = prepare(source, how, name=name or folder.name, pictures=pictures, engine=engine, folder=Path(log))
+        return store.save(made, folder)
+
+
+def _taken(desk: Desk, read: AnyEvents) -> AnyEvents:
+    return replace(read, table=desk.taken(read.table))
 
 
 def _check_ids(raw: Events) -> None:
@@ -154,7 +179,7 @@ def _kept(desk: Desk, coded: ibis.Table, lacking: NDArray[np.int64], how: Prepar
     }
     kept = coded
     if len(lacking):
-        kept = kept.anti_join(ibis.memtable(pa.table({"i": lacking})), "i")
+        kept = kept.anti_join(desk.taken(ibis.memtable(pa.table({"i": lacking}))), "i")
     counts["after_items"] = _count(kept)
     counts["users_after_items"] = _count(kept.select("u").distinct())
     if how.duplicates == "drop":
@@ -193,38 +218,21 @@ def _count(table: ibis.Table) -> int:
     return int(table.count().to_pyarrow().as_py())
 
 
-def _assemble(
-    name: str,
-    log: pa.Table,
-    user_ids: pa.ChunkedArray,
-    known: Known,
-    lacking: NDArray[np.int64],
-    how: Preparation,
-    pictures: Pictures | None,
-) -> Dataset:
-    """Close the gaps that dropped users and items left in the numbering."""
-    u, i, t = (log[c].to_numpy() for c in ("u", "i", "t"))
-    user_there = np.bincount(u, minlength=len(user_ids)) > 0
-    item_there = np.bincount(i, minlength=len(known)) > 0
+def _items_there(kept: ibis.Table, known: Known, lacking: NDArray[np.int64], how: Preparation) -> NDArray[np.bool_]:
+    """Which of the numbered items the Dataset holds, [items]."""
+    there = np.zeros(len(known), dtype=bool)
     if how.catalogue == "all":
-        item_there[:] = True
-        item_there[lacking] = False
-    lengths = np.bincount(u, minlength=len(user_ids))[user_there]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    item_row = np.cumsum(item_there, dtype=np.int64)  # the first one there gets row 1
-    interactions = Interactions(offsets, item_row[i].astype(np.int32), t.astype(np.int64))
-    fields, about = known.chosen(item_there, pictures)
-    users = Ids(pc.filter(user_ids, pa.array(user_there)), first=0, what="user")
-    items = Ids(fields["id"], first=1, what="item")
-    return Dataset(name, interactions, Catalog(items, fields.drop_columns(["id"])), users, about)
+        there[:] = True
+        there[lacking] = False
+    else:
+        there[kept.select("i").distinct().to_pyarrow()["i"].to_numpy()] = True
+    return there
 
 
 def _report(raw: Events, time: TimeColumn, how: Preparation, counts: dict[str, int], dataset: Dataset) -> dict[str, Any]:
     log = dataset.interactions
-    same_user = np.ones(max(0, len(log) - 1), dtype=bool)
-    inner = log.offsets[1:-1] - 1
-    same_user[inner[(inner >= 0) & (inner < len(same_user))]] = False
-    tied = int((np.diff(log.times)[same_user] == 0).sum())
+    neighbours = len(log) - log.users  # every user has an event
+    tied = sum(int((gaps == 0).sum()) for _, gaps in log.gaps())
     return {
         "source": {"events": raw.origin, **raw.notes},
         "preparation": {**asdict(how), "require": list(how.require)},  # as JSON reads it back
@@ -244,9 +252,9 @@ def _report(raw: Events, time: TimeColumn, how: Preparation, counts: dict[str, i
             "done": "dropped (same user, item and time)" if how.duplicates == "drop" else "kept",
         },
         "ties": {
-            "neighbours": int(same_user.sum()),
+            "neighbours": neighbours,
             "equal": tied,
-            "share": tied / max(1, int(same_user.sum())),
+            "share": tied / max(1, neighbours),
             "order": "the file's" if how.ties == "file" else "by a hash (md5) of user and item",
         },
     }
@@ -270,11 +278,12 @@ def prepare_from(
     name: str | None = None,
     format: Format = "auto",
     columns: Mapping[str, str] | None = None,
+    engine: Engine = DUCKDB,
 ) -> Dataset:
     """``prepare`` for files: the readers are found by name and first lines.
 
     Args:
-        interactions: the events.
+        interactions: the events: a file, or a folder of Parquet files.
         items: the item table, if there is one.
         images: a folder, a zip, a Parquet file, ``urls`` or ``urls:FOLDER`` (addresses in the item table, fetched into a cache
             or FOLDER); left out, an item table in Parquet that holds the bytes itself is taken.
@@ -282,12 +291,17 @@ def prepare_from(
         name: of the Dataset; the events file's by default.
         format: of the events, where it should not be guessed.
         columns: names for the roles user, item, time, and item_id, image of the item table.
+        engine: what runs it.
 
     Raises:
         DataProblem: input that cannot be used.
     """
-    events = Path(interactions)
-    source = source_of(events, Path(items) if items is not None else None, format, columns)
+    source = source_of(Path(interactions), Path(items) if items is not None else None, format, columns)
+    name = name or Path(interactions).name.split(".")[0]
+    return prepare(source, how, name=name, pictures=pictures_of(items, images), engine=engine)
+
+
+def pictures_of(items: Path | str | None, images: Path | str | None) -> Pictures | None:
+    """The pictures that were named, or those that the item table holds itself."""
     where = images if images is not None else items if items is not None and holds_pictures(Path(items)) else None
-    pictures = open_pictures(where) if where is not None else None
-    return prepare(source, how, name=name or events.name.split(".")[0], pictures=pictures)
+    return open_pictures(where) if where is not None else None
