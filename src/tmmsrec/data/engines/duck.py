@@ -7,7 +7,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
+import duckdb
 import ibis
 import pyarrow as pa
 
@@ -40,8 +42,9 @@ class DuckDesk(Desk):
     def __init__(self, engine: DuckDB = DuckDB()) -> None:
         self._spill = scratch(engine.spill)
         more = {} if engine.threads is None else {"threads": engine.threads}
+        self._memory = mebibytes(engine.memory)
         self.engine = ibis.duckdb.connect(
-            memory_limit=f"{mebibytes(engine.memory)}MiB",
+            memory_limit=f"{self._memory}MiB",
             temp_directory=self._spill.name,
             preserve_insertion_order=True,  # positions are counted as rows arrive
             **more,
@@ -86,6 +89,13 @@ class DuckDesk(Desk):
         """Drop the tables of raw files."""
         while self._raw:
             self.engine.con.execute(f"DROP TABLE IF EXISTS {self._raw.pop()}")
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, problem, trace)
+        if isinstance(problem, duckdb.OutOfMemoryException):
+            raise DataProblem(
+                f"DuckDB needs more than {self._memory} MiB of memory here; give it more (memory), or fewer threads"
+            ) from problem
 
     def close(self) -> None:
         """End the database and remove what it spilled."""

@@ -79,9 +79,10 @@ def first_lines(path: Path, count: int = 1) -> list[str]:
 def read_delimited(desk: Desk, path: Path, delimiter: str, names: list[str], quote: str = '"') -> ibis.Table:
     """A text file with a header line, all columns as text, plus ``position``."""
     columns = ", ".join(f"{sql_text(n)}: 'VARCHAR'" for n in names)
+    sizes = "max_line_size=67108864, buffer_size=134217728"  # left to itself, the buffer holds 16 of the longest lines
     reader = (
         f"read_csv({sql_text(path)}, auto_detect=false, header=true, delim={sql_text(delimiter)}, quote={sql_text(quote)}, "
-        f"escape={sql_text(quote)}, columns={{{columns}}}, max_line_size=67108864)"
+        f"escape={sql_text(quote)}, columns={{{columns}}}, {sizes})"
     )
     return _stored(desk, path, "*", reader)
 
@@ -203,6 +204,8 @@ def _stored(desk: Desk, path: Path, select: str, reader: str) -> ibis.Table:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except duckdb.OutOfMemoryException:
+        raise  # nothing is wrong with the file
     except duckdb.Error as problem:
         text = str(problem)
         if kind_of(path) not in PARQUETS:
