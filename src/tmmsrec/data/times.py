@@ -61,7 +61,7 @@ def detect(events: ibis.Table, choice: TimeChoice, place: Place) -> TimeColumn:
         raise DataProblem("there are no events")
     unit = _decide(counted, choice, events, place)
     low, high = (int(v) for v in _span(events, unit))
-    words = WORDS.get(unit) or ("ISO dates, UTC where no offset is written" if unit == "iso" else f"{time.type()}, taken as UTC")
+    words = WORDS.get(unit) or ("ISO dates, UTC where no offset is written" if unit == "iso" else f"{_typed(time)}, taken as UTC")
     return TimeColumn(unit, f"{words}, {day(low)} .. {day(high)}", low, high)
 
 
@@ -82,6 +82,10 @@ def day(moment: int) -> str:
 def _readable(time: ibis.Column) -> bool:
     kind = time.type()
     return bool(kind.is_numeric() or kind.is_string() or kind.is_timestamp() or kind.is_date())
+
+
+def _typed(time: ibis.Column) -> str:
+    return "dates" if time.type().is_date() else "timestamps"  # without their precision, which is the engine's
 
 
 def _number(time: ibis.Column) -> ibis.Column:

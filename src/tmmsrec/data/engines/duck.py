@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from types import TracebackType
 import duckdb
 import ibis
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tmmsrec.data.engines import POSITION, ROWS, Desk, Engine, mebibytes
 from tmmsrec.data.problems import DataProblem
@@ -64,7 +65,7 @@ class DuckDesk(Desk):
 
     def parquet(self, shards: Sequence[Path], columns: Sequence[str]) -> ibis.Table:
         """The files in the order given, which DuckDB keeps."""
-        return self.store(select_parquet(shards, {c: sql_name(c) for c in columns}))
+        return self.store(select_parquet(shards, columns, fine_moments(pq.read_schema(shards[0]), columns)))
 
     def taken(self, table: ibis.Table) -> ibis.Table:
         """Tables in memory and its own are read as they are; those of another engine are fetched."""
@@ -115,11 +116,17 @@ def scratch(folder: str | None) -> tempfile.TemporaryDirectory[str]:
         ) from None
 
 
-def select_parquet(shards: Sequence[Path], columns: dict[str, str]) -> str:
-    """SQL for columns (name -> how it is made) of Parquet files, and their ``position``."""
-    made = ", ".join(f"{sql} AS {sql_name(column)}" for column, sql in columns.items())
+def select_parquet(shards: Sequence[Path], columns: Sequence[str], casts: Mapping[str, str]) -> str:
+    """SQL for columns of Parquet files, some of them cast (name -> SQL), and their ``position``."""
+    made = ", ".join(f"{casts.get(c, sql_name(c))} AS {sql_name(c)}" for c in columns)
     # A window without an order is computed in the order in which rows arrive, which DuckDB keeps as in the files.
     return f"SELECT {made}, row_number() OVER () - 1 AS {POSITION} FROM read_parquet([{', '.join(map(sql_text, shards))}])"
+
+
+def fine_moments(kinds: pa.Schema, columns: Sequence[str]) -> dict[str, str]:
+    """SQL that cuts moments of nanoseconds to microseconds: not every engine has finer ones, and Ibis knows not all of DuckDB's."""
+    fine = {c: kinds.field(c).type for c in columns if str(kinds.field(c).type).startswith("timestamp[ns")}
+    return {c: f"CAST({sql_name(c)} AS TIMESTAMP{'' if kind.tz is None else 'TZ'})" for c, kind in fine.items()}
 
 
 def sql_text(value: object) -> str:

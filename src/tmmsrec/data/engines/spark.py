@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tmmsrec.data.engines import POSITION, ROWS, Desk, Engine, mebibytes
-from tmmsrec.data.engines.duck import DuckDB, DuckDesk, scratch, select_parquet, sql_name, sql_text
+from tmmsrec.data.engines.duck import DuckDB, DuckDesk, fine_moments, scratch, select_parquet, sql_name, sql_text
 from tmmsrec.data.problems import DataProblem
 
 if TYPE_CHECKING:
@@ -71,14 +71,15 @@ class SparkDesk(Desk):
         """Read by DuckDB, written as Parquet, and from there on Spark's; raises duckdb.Error."""
         self._raw.append(file := self._new("raw"))
         self._reader.engine.con.execute(f"COPY ({sql}) TO {sql_text(file)} (FORMAT parquet)")
-        return self._view(self._spark.read.parquet(_url(file)))
+        return self._view(self._read([file], ibis.Schema.from_pyarrow(pq.read_schema(file))))
 
     def parquet(self, shards: Sequence[Path], columns: Sequence[str]) -> ibis.Table:
         """Read by Spark itself, but for types that Spark has not: these are brought to its own first."""
-        casts = _casts(pq.read_schema(shards[0]), columns)
+        kinds = pq.read_schema(shards[0])
+        casts = _casts(kinds, columns)
         if casts:
-            return self.store(select_parquet(shards, {c: casts.get(c, sql_name(c)) for c in columns}))
-        return self._placed(shards, list(columns), POSITION)
+            return self.store(select_parquet(shards, columns, casts))
+        return self._placed(shards, ibis.Schema.from_pyarrow(pa.schema([kinds.field(c) for c in columns])), POSITION)
 
     def taken(self, table: ibis.Table) -> ibis.Table:
         """A table of another engine, of another session or in memory, by way of Parquet."""
@@ -90,15 +91,15 @@ class SparkDesk(Desk):
             owners[0].to_parquet_dir(table, _url(place))
         else:
             (owners[0] if owners else self._reader.engine).to_parquet(table, place)
-        return self._view(self._spark.read.parquet(_url(place)))
+        return self._view(self._read([place], table.schema()))
 
     def keep(self, table: ibis.Table) -> ibis.Table:
         """Written, and read from there."""
-        return self._view(self._spark.read.parquet(_url(self._written(table))))
+        return self._view(self._read([self._written(table)], table.schema()))
 
     def numbered(self, table: ibis.Table, by: str) -> ibis.Table:
         """Sorted and written by all machines; a row's number is its place."""
-        return self._placed(_shards(self._written(table.order_by(by))), list(table.columns), "row")
+        return self._placed(_shards(self._written(table.order_by(by))), table.schema(), "row")
 
     def ordered(self, table: ibis.Table, by: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Sorted and written by all machines, read here file by file."""
@@ -133,7 +134,13 @@ class SparkDesk(Desk):
         frame.createOrReplaceTempView(view := f"t_{uuid.uuid4().hex[:12]}")
         return self.engine.table(view)
 
-    def _placed(self, shards: Sequence[Path], columns: list[str], place: str) -> ibis.Table:
+    def _read(self, places: Sequence[Path], schema: ibis.Schema) -> DataFrame:
+        """Columns of Parquet; told their types, Spark need not look for them, and does not mind what else is there."""
+        from ibis.backends.pyspark.datatypes import PySparkSchema
+
+        return self._spark.read.schema(PySparkSchema.from_ibis(schema)).parquet(*map(_url, places))
+
+    def _placed(self, shards: Sequence[Path], schema: ibis.Schema, place: str) -> ibis.Table:
         """Columns of Parquet files, and the place of each row in all of them one after another, int64."""
         from pyspark.sql import functions as F
 
@@ -141,14 +148,13 @@ class SparkDesk(Desk):
         for shard in shards:
             starts[str(shard.resolve())] = start
             start += pq.read_metadata(shard).num_rows
-        frame = self._spark.read.parquet(*map(_url, shards))
+        frame = self._read(shards, schema)
         # Spark tells a row's file as a URL: known by the path that it spells.
         began = [(_as_told(url), starts[unquote(url).removeprefix("file://")]) for url in frame.inputFiles()]
         where = self._spark.createDataFrame(began, "file string, start long")
-        rows = frame.select(
-            *map(_quoted, columns), F.col("_metadata.file_path").alias("file"), F.col("_metadata.row_index").alias("at")
-        )
-        placed = rows.join(F.broadcast(where), "file").select(*map(_quoted, columns), (F.col("start") + F.col("at")).alias(place))
+        own = [F.col(_quoted(c)) for c in schema]
+        rows = frame.select(*own, F.col("_metadata.file_path").alias("file"), F.col("_metadata.row_index").alias("at"))
+        placed = rows.join(F.broadcast(where), "file").select(*own, (F.col("start") + F.col("at")).alias(place))
         return self._view(placed)
 
 
@@ -159,16 +165,18 @@ def session(engine: Spark) -> tuple[SparkSession, bool]:
         DataProblem: pyspark or Java is not there, the master does not answer, or a session with another master runs already.
     """
     try:
+        from pyspark import SparkContext
         from pyspark.errors import PySparkRuntimeError
         from pyspark.sql import SparkSession
     except ModuleNotFoundError:
         raise DataProblem("the engine spark needs pyspark: pip install 'tmmsrec[spark]'") from None
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        master = active.sparkContext.master
-        if engine.url not in (None, master):
-            raise DataProblem(f"a Spark session with the master {master} runs in this process; stop it, or leave out {engine.url}")
-        return active, False
+    running = SparkContext._active_spark_context
+    if running is not None:
+        if engine.url not in (None, running.master):
+            raise DataProblem(
+                f"a Spark session with the master {running.master} runs in this process; stop it, or leave out {engine.url}"
+            )
+        return SparkSession.builder.getOrCreate(), False
     url = engine.url or "local[*]"
     builder = SparkSession.builder.appName("tmmsrec").master(url)
     for key, value in _settings(url, engine).items():
@@ -196,14 +204,10 @@ def _is_here(master: str) -> bool:
     return master.partition("[")[0] == "local"
 
 
-def _casts(schema: pa.Schema, columns: Sequence[str]) -> dict[str, str]:
+def _casts(kinds: pa.Schema, columns: Sequence[str]) -> dict[str, str]:
     """SQL that brings columns to types that Spark has: whole numbers with a sign, and moments no finer than microseconds."""
-    kinds = {c: schema.field(c).type for c in columns}
-    casts = {c: f"CAST({sql_name(c)} AS BIGINT)" for c, kind in kinds.items() if pa.types.is_unsigned_integer(kind)}
-    for column, kind in kinds.items():
-        if pa.types.is_timestamp(kind) and kind.unit == "ns":
-            casts[column] = f"CAST({sql_name(column)} AS TIMESTAMP{'' if kind.tz is None else 'TZ'})"
-    return casts
+    unsigned = [c for c in columns if pa.types.is_unsigned_integer(kinds.field(c).type)]
+    return {c: f"CAST({sql_name(c)} AS BIGINT)" for c in unsigned} | fine_moments(kinds, columns)
 
 
 def _shards(folder: Path) -> list[Path]:
