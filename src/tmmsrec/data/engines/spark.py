@@ -186,13 +186,14 @@ def session(engine: Spark) -> tuple[SparkSession, bool]:
     except PySparkRuntimeError as problem:
         raise DataProblem(f"Spark did not start ({str(problem).splitlines()[0]}): {JAVA}") from None
     except Exception as problem:
-        raise DataProblem(f"there is no Spark session at {url}: {str(problem).splitlines()[0]}") from problem
-    made.sparkContext.setLogLevel("ERROR")
+        lines = str(problem).splitlines()
+        said = next((line for line in lines if "Exception: " in line), lines[0] if lines else type(problem).__name__)
+        raise DataProblem(f"there is no Spark session at {url}: {said.strip()}") from problem
     return made, True
 
 
 def _settings(url: str, engine: Spark) -> Mapping[str, Any]:
-    quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+    quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
     if not _is_here(url):
         return quiet  # a cluster's own settings say the rest
     here = {"spark.driver.host": "localhost", "spark.driver.bindAddress": "127.0.0.1"}
