@@ -20,6 +20,7 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Source
 from tmmsrec.data.sources.frames import FrameEvents, FrameItems
 from tmmsrec.data.sources.guess import events_file, source_of
+from tmmsrec.data.sources.table import TableEvents
 from tmmsrec.data.times import _kinds, seconds
 
 pytestmark = pytest.mark.slow
@@ -158,6 +159,18 @@ def test_tables_of_a_session_and_tables_in_memory(spark: Spark) -> None:
     assert there.fingerprint == prepare(Source(FrameEvents(table), titles), how).fingerprint
     assert caller.conf.get("spark.sql.caseSensitive") == before
     assert [row.tableName for row in caller.sql("SHOW TABLES").collect()] == ["mine"]
+
+
+def test_columns_may_have_the_names_that_spark_itself_gives(spark: Spark, tmp_path: Path) -> None:
+    path = tmp_path / "e.parquet"
+    rows = {"file_path": ["a", "b"], "row_index": ["x", "y"], "start": [logs.T0, logs.T0 + 1]}
+    pq.write_table(pa.table(rows), path)
+    told = []
+    for engine in (DuckDB(), spark):
+        with engine.open() as desk:
+            table = TableEvents(path, "file_path", "row_index", "start").events(desk).table
+            told.append(desk.fetched(table, "position").to_pydict())
+    assert told[0] == told[1] == {"user": ["a", "b"], "item": ["x", "y"], "time": rows["start"], "position": [0, 1]}
 
 
 def test_a_session_is_not_taken_for_another(spark: Spark) -> None:

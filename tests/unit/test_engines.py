@@ -77,6 +77,12 @@ def test_without_pyspark_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatc
         Spark().open()
 
 
+def test_a_cluster_needs_a_folder_that_all_its_machines_see() -> None:
+    pytest.importorskip("pyspark")
+    with pytest.raises(DataProblem, match=r"the machines of spark://host:7077 share the steps' results by files: name a folder"):
+        Spark("spark://host:7077").open()
+
+
 def test_the_command_line_refuses_engines_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text(f"user,item,time\nu,a,{T0}\n")
     asked = ("prepare", tmp_path / "e.csv", "--out", tmp_path / "out")

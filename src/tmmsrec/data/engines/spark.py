@@ -52,9 +52,6 @@ class SparkDesk(Desk):
 
     def __init__(self, engine: Spark) -> None:
         found, self._mine = session(engine)
-        master = str(found.sparkContext.master)
-        if engine.spill is None and not _is_here(master):
-            raise DataProblem(f"the machines of {master} share the steps' results by files: name a folder that all see (spill)")
         self._scratch = scratch(engine.spill)
         self._spark = found if self._mine else found.newSession()  # settings and names of the caller's stay as they are
         self._spark.conf.set("spark.sql.caseSensitive", "true")
@@ -88,7 +85,7 @@ class SparkDesk(Desk):
             return table
         self._raw.append(place := self._new("raw"))
         if owners and owners[0].name == "pyspark":
-            owners[0].to_parquet_dir(table, _url(place))
+            owners[0].to_parquet_dir(table, f"file://{place}")
         else:
             (owners[0] if owners else self._reader.engine).to_parquet(table, place)
         return self._view(self._read([place], table.schema()))
@@ -124,10 +121,11 @@ class SparkDesk(Desk):
         self._scratch.cleanup()
 
     def _new(self, sort: str) -> Path:
-        return Path(self._scratch.name, f"{sort}-{uuid.uuid4().hex[:12]}")
+        return Path(self._scratch.name, f"{sort}-{uuid.uuid4().hex[:12]}").resolve()
 
     def _written(self, table: ibis.Table) -> Path:
-        self.engine.to_parquet_dir(table, _url(folder := self._new("kept")))
+        folder = self._new("kept")
+        self.engine.to_parquet_dir(table, f"file://{folder}")
         return folder
 
     def _view(self, frame: DataFrame) -> ibis.Table:
@@ -151,10 +149,9 @@ class SparkDesk(Desk):
         frame = self._read(shards, schema)
         # Spark tells a row's file as a URL: known by the path that it spells.
         began = [(_as_told(url), starts[unquote(url).removeprefix("file://")]) for url in frame.inputFiles()]
-        where = self._spark.createDataFrame(began, "file string, start long")
-        own = [F.col(_quoted(c)) for c in schema]
-        rows = frame.select(*own, F.col("_metadata.file_path").alias("file"), F.col("_metadata.row_index").alias("at"))
-        placed = rows.join(F.broadcast(where), "file").select(*own, (F.col("start") + F.col("at")).alias(place))
+        where = self._spark.createDataFrame(began, "file_path string, start long")
+        own = frame.select(F.struct("*").alias("own"), "_metadata.file_path", "_metadata.row_index")  # apart: names may be any
+        placed = own.join(F.broadcast(where), "file_path").select("own.*", (F.col("start") + F.col("row_index")).alias(place))
         return self._view(placed)
 
 
@@ -162,7 +159,8 @@ def session(engine: Spark) -> tuple[SparkSession, bool]:
     """A session, and whether it was made here and so is to be stopped here.
 
     Raises:
-        DataProblem: pyspark or Java is not there, the master does not answer, or a session with another master runs already.
+        DataProblem: pyspark or Java is not there, the master does not answer, a session with another master runs already, or
+            other machines have no folder in common with this one.
     """
     try:
         from pyspark import SparkContext
@@ -176,8 +174,10 @@ def session(engine: Spark) -> tuple[SparkSession, bool]:
             raise DataProblem(
                 f"a Spark session with the master {running.master} runs in this process; stop it, or leave out {engine.url}"
             )
+        _must_share(str(running.master), engine)
         return SparkSession.builder.getOrCreate(), False
     url = engine.url or "local[*]"
+    _must_share(url, engine)
     builder = SparkSession.builder.appName("tmmsrec").master(url)
     for key, value in _settings(url, engine).items():
         builder = builder.config(key, value)
@@ -201,6 +201,11 @@ def _settings(url: str, engine: Spark) -> Mapping[str, Any]:
     return {**quiet, **here, **room, **({} if engine.spill is None else {"spark.local.dir": engine.spill})}
 
 
+def _must_share(master: str, engine: Spark) -> None:
+    if engine.spill is None and not _is_here(master):
+        raise DataProblem(f"the machines of {master} share the steps' results by files: name a folder that all see (spill)")
+
+
 def _is_here(master: str) -> bool:
     return master.partition("[")[0] == "local"
 
@@ -216,13 +221,9 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _url(path: Path) -> str:
-    """A local path for Spark, whose marks for patterns mean themselves."""
+    """A local path to read: in it, unlike in one to write, Spark sees patterns where none are meant."""
     return "file://" + "".join("\\" + c if c in "\\[]{}*?" else c for c in str(path.resolve()))
 
 
 def _as_told(url: str) -> str:
     return "file:" + url.removeprefix("file://")
-
-
-def _quoted(column: str) -> str:
-    return "`" + column.replace("`", "``") + "`"
