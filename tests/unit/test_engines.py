@@ -135,11 +135,14 @@ def test_a_log_on_disk_is_the_log_in_memory(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 50), max_size=6), min_size=1, max_size=8), st.integers(1, 9))
-def test_gaps_do_not_depend_on_the_block(histories: list[list[int]], block: int) -> None:
+def test_gaps_and_repeats_do_not_depend_on_the_block(histories: list[list[int]], block: int) -> None:
     offsets = np.concatenate([[0], np.cumsum([len(h) for h in histories])]).astype(np.int64)
+    histories = [sorted(h) for h in histories]
     times = np.array([t for h in histories for t in h], np.int64)
     log = Interactions(offsets, np.ones(len(times), np.int32), times)
     expected = [(offsets[k] + j, h[j] - h[j - 1]) for k, h in enumerate(histories) for j in range(1, len(h))]
+    moments = {(k, t) for k, h in enumerate(histories) for t in h}
+    assert log.repeats(block) == (len(times) - sum(len(h) > 0 for h in histories), len(times) - len(moments))
     assert [(e, g) for events, gaps in log.gaps(block) for e, g in zip(events, gaps, strict=True)] == expected
 
 

@@ -87,3 +87,18 @@ class Interactions:
             low, high = np.searchsorted(begins, [start, stop])
             later[begins[low:high] - start] = False
             yield start + np.flatnonzero(later), np.diff(self.times[start - 1 : stop])[later]
+
+    def repeats(self, block: int = 1 << 20) -> tuple[int, int]:
+        """How many events repeat an earlier one's user and item, and how many its time too; some ``block`` events at a time."""
+        items = moments = start = 0
+        while start < self.users:
+            reach = int(np.searchsorted(self.offsets, self.offsets[start] + block, side="right"))
+            stop = max(start + 1, reach - 1)  # whole users
+            here = slice(self.offsets[start], self.offsets[stop])
+            owner = np.repeat(np.arange(stop - start, dtype=np.int64), np.diff(self.offsets[start : stop + 1]))
+            pairs = (owner << 32) + self.items[here]
+            order = np.argsort(pairs, kind="stable")  # events of a pair stay in the order of their times
+            same = pairs[order][1:] == pairs[order][:-1]
+            times = self.times[here][order]
+            items, moments, start = items + int(same.sum()), moments + int((same & (times[1:] == times[:-1])).sum()), stop
+        return items, moments

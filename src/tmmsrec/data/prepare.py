@@ -175,20 +175,18 @@ def _kept(desk: Desk, coded: ibis.Table, lacking: NDArray[np.int64], how: Prepar
     counts = {
         "read": _count(coded),
         "users_read": _count(coded.select("u").distinct()),
-        "items_read": _count(coded.select("i").distinct()),
     }
+    counts |= {"after_items": counts["read"], "users_after_items": counts["users_read"]}
     kept = coded
     if len(lacking):
         kept = kept.anti_join(desk.taken(ibis.memtable(pa.table({"i": lacking}))), "i")
-    counts["after_items"] = _count(kept)
-    counts["users_after_items"] = _count(kept.select("u").distinct())
+        counts |= {"after_items": _count(kept), "users_after_items": _count(kept.select("u").distinct())}
+    counts["after_duplicates"] = counts["after_items"]
     if how.duplicates == "drop":
         kept = kept.group_by("u", "i", "t").aggregate(tie=lambda t: t.tie.min())
-    counts["after_duplicates"] = _count(kept)
+        counts["after_duplicates"] = _count(kept)
     kept, counts["of_rare_items"] = _core(desk, kept, how)
     counts["kept"] = _count(kept)
-    counts["pairs"] = _count(kept.select("u", "i").distinct())
-    counts["moments"] = _count(kept.select("u", "i", "t").distinct())
     return kept, counts
 
 
@@ -232,6 +230,7 @@ def _items_there(kept: ibis.Table, known: Known, lacking: NDArray[np.int64], how
 def _report(raw: Events, time: TimeColumn, how: Preparation, counts: dict[str, int], dataset: Dataset) -> dict[str, Any]:
     log = dataset.interactions
     neighbours = len(log) - log.users  # every user has an event
+    same_item, same_moment = log.repeats()
     tied = sum(int((gaps == 0).sum()) for _, gaps in log.gaps())
     return {
         "source": {"events": raw.origin, **raw.notes},
@@ -247,8 +246,8 @@ def _report(raw: Events, time: TimeColumn, how: Preparation, counts: dict[str, i
         },
         "users": {"read": counts["users_read"], "dropped": counts["users_read"] - dataset.n_users, "kept": dataset.n_users},
         "duplicates": {
-            "same_user_item_time": counts["kept"] - counts["moments"],
-            "same_user_item": counts["kept"] - counts["pairs"],
+            "same_user_item_time": same_moment,
+            "same_user_item": same_item,
             "done": "dropped (same user, item and time)" if how.duplicates == "drop" else "kept",
         },
         "ties": {
