@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 from tests.conftest import real_data
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.items import numbered
 from tmmsrec.data.pictures import open_pictures, reopen
 from tmmsrec.data.prepare import Preparation, _coded, prepare, prepare_from, prepare_to
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Source
 from tmmsrec.data.sources.amazon import clean
-from tmmsrec.data.sources.files import open_engine
 from tmmsrec.data.sources.frames import FrameEvents, FrameItems
 from tmmsrec.data.times import TimeColumn
 
@@ -155,13 +153,6 @@ def test_equal_rows_of_one_item_are_one_and_counted() -> None:
     assert dataset.n_items == 1
 
 
-def test_a_given_engine_is_used_and_left_clear() -> None:
-    engine = open_engine()
-    dataset = prepare(source([("u", "a", T0)], ITEMS), ALL, engine=engine)
-    assert dataset.n_items == 1
-    assert engine.con.execute("SELECT count(*) FROM duckdb_tables()").fetchone() == (0,)
-
-
 def test_prepared_folders_read_back_equal(tmp_path: Path) -> None:
     events = [("u", i, T0 + k) for k, i in enumerate("abcd")]
     kept = prepare(source(events, ITEMS), ALL, name="shop")
@@ -207,6 +198,9 @@ class SparkText:
         self.said.append(ibis.to_sql(table, dialect="pyspark"))
         return table
 
+    def numbered(self, table: ibis.Table, by: str) -> ibis.Table:
+        return self.keep(table.order_by(by)).mutate(row=ibis.literal(0, "int64"))
+
 
 @pytest.mark.parametrize("unit", ["s", "iso", "typed"])
 @pytest.mark.parametrize("ties", ["file", "hash"])
@@ -214,8 +208,8 @@ def test_every_step_can_be_said_to_spark(unit: str, ties: str) -> None:
     desk, kind = SparkText(), "timestamp('UTC')" if unit == "typed" else "string"
     events = ibis.table({"user": "string", "item": "string", "time": kind, "position": "int64"}, name="events")
     raw = ibis.table({"item": "string", "title": "string", "position": "int64"}, name="items")
-    users = numbered(desk, events.select(id=events.user).distinct())  # type: ignore[arg-type]
-    items = numbered(desk, raw.select(id=raw.item))  # type: ignore[arg-type]
+    users = desk.numbered(events.select(id=events.user).distinct(), "id")
+    items = desk.numbered(raw.select(id=raw.item), "id")
     how = Preparation(duplicates="drop", ties=ties)  # type: ignore[arg-type]
     coded = _coded(desk, events, users, items, TimeColumn(unit, "", 0, 1), how)  # type: ignore[arg-type]
     desk.keep(coded.anti_join(items.select(i="row"), "i").group_by("u", "i", "t").aggregate(tie=lambda t: t.tie.min()))

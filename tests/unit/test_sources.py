@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import real_data
+from tmmsrec.data.engines.duck import DuckDB
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.sources import files
 from tmmsrec.data.sources.amazon import AmazonMeta, AmazonReviews
-from tmmsrec.data.sources.files import Desk
 from tmmsrec.data.sources.frames import FrameEvents, FrameItems
 from tmmsrec.data.sources.guess import source_of
 from tmmsrec.data.sources.recbole import RecBoleInter, RecBoleItem
@@ -26,14 +25,14 @@ ROWS = [("u1", "007", "1420588800"), ("u1", "7", "1420588801"), ("ü", "a b", "1
 
 
 def events_of(source) -> list[tuple]:
-    with Desk() as desk:
+    with DuckDB().open() as desk:
         rows = source.events(desk).table.order_by("position").to_pyarrow().to_pylist()
     assert [r["position"] for r in rows] == list(range(len(rows)))
     return [(r["user"], r["item"], r["time"]) for r in rows]
 
 
 def items_of(source) -> dict:
-    with Desk() as desk:
+    with DuckDB().open() as desk:
         rows = source.items(desk).table.order_by("position").to_pyarrow().to_pylist()
     return {r.pop("item"): {k: v for k, v in r.items() if k != "position"} for r in rows}
 
@@ -88,19 +87,19 @@ def test_recbole_files(tmp_path: Path) -> None:
 
 
 def test_recbole_header_without_types_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataProblem, match=r"header field 'item_id' is no RecBole 'name:type'"), Desk() as desk:
+    with pytest.raises(DataProblem, match=r"header field 'item_id' is no RecBole 'name:type'"), DuckDB().open() as desk:
         RecBoleInter(write(tmp_path / "a.inter", "user_id:token\titem_id\ttimestamp:float\n")).events(desk)
 
 
 def test_text_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "1 02 1420588800\n\n1\t3   1420588801 \n")
-    with Desk() as desk:
+    with DuckDB().open() as desk:
         rows = TextLines(path).events(desk).table.order_by("position").to_pyarrow().to_pylist()
     assert [(r["user"], r["item"], r["time"]) for r in rows] == [("1", "02", "1420588800"), ("1", "3", "1420588801")]
 
 
 def test_a_line_with_four_fields_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataProblem, match=r"line 2 of .*a.txt is '1 2 5 1420588800': three fields"), Desk() as desk:
+    with pytest.raises(DataProblem, match=r"line 2 of .*a.txt is '1 2 5 1420588800': three fields"), DuckDB().open() as desk:
         TextLines(write(tmp_path / "a.txt", "1 2 1420588800\n1 2 5 1420588800\n")).events(desk)
 
 
@@ -181,7 +180,7 @@ def test_tables_at_hand() -> None:
         events_of(FrameEvents(table)) == events_of(FrameEvents(table.to_pandas())) == [("a", 1, 1420588800), ("b", 2, 1420588801)]
     )
     assert items_of(FrameItems(pa.table({"item": [1], "title": [" x "]}))) == {1: {"title": "x"}}
-    with pytest.raises(DataProblem, match="no column 'time'"), Desk() as desk:
+    with pytest.raises(DataProblem, match="no column 'time'"), DuckDB().open() as desk:
         FrameEvents(table.drop_columns(["time"])).events(desk)
 
 
@@ -198,7 +197,7 @@ def test_positions_are_the_true_file_order_in_a_file_read_in_parallel(tmp_path: 
         path.write_text("user,item,time\n" + "".join(f"{k % 7},{i},1420588800\n" for k, i in enumerate(items)))
     else:
         path.write_text("".join(f'{{"user":{k % 7},"item":{i},"time":1420588800}}\n' for k, i in enumerate(items)))
-    with Desk(files.open_engine(threads=4)) as desk:
+    with DuckDB(threads=4).open() as desk:
         table = TableEvents(path).events(desk).table.order_by("position").to_pyarrow()
     assert np.array_equal(table["position"].to_numpy(), np.arange(n))
     assert np.array_equal(table["item"].cast("int64").to_numpy(), items)
@@ -232,17 +231,9 @@ def test_chosen_columns(tmp_path: Path) -> None:
     assert events_of(TableEvents(path, "who", "what", "when_")) == [("u1", "i1", "1420588800")]
     with (
         pytest.raises(DataProblem, match=r"no column 'whom' for the user; did you mean 'who'\? It has: who, what, when_, user_id"),
-        Desk() as desk,
+        DuckDB().open() as desk,
     ):
         TableEvents(path, "whom").events(desk)
-
-
-def test_the_desk_is_clear_afterwards() -> None:
-    engine = files.open_engine()
-    with Desk(engine) as desk:
-        kept = desk.keep(desk.store("SELECT 1 AS x"))
-        assert kept.x.to_pyarrow().to_pylist() == [1]
-    assert engine.con.execute("SELECT count(*) FROM duckdb_tables()").fetchone() == (0,)
 
 
 def test_real_amazon_reviews() -> None:

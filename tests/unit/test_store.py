@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -47,6 +48,27 @@ def test_the_fingerprint_tells_data_apart_and_nothing_else(tmp_path: Path) -> No
     later = replace(first.interactions, times=first.interactions.times + 1)
     others.append(replace(first, interactions=later))
     assert len({first.fingerprint, *(d.fingerprint for d in others)}) == 5
+
+
+def test_the_fingerprint_is_that_of_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Block by block, the same bytes in the same order as all in one; runs of earlier versions are found again."""
+    users = Ids(pa.array(["ü", "", "日本😀", "007"]), what="user")
+    fields = pa.table(
+        {"n": [7, None, -1], "t": pa.chunked_array([["a", None], ["é\u0301"]]), "image": ["x", "y", "z"], "f": [1.0, 2.5, None]}
+    )
+    log = Interactions.of(np.array([0, 1, 1, 2, 3]), np.array([1, 2, 3, 1, 2]), np.arange(5))
+    features = {"text": random_features(3, 7, 1, (2,))}
+    made = Dataset("d", log, Catalog(Ids(pa.array([5, 10, -3]), first=1, what="item"), fields, features), users)
+    digest = hashlib.blake2b(log.offsets.tobytes() + log.items.tobytes() + log.times.tobytes(), digest_size=8)
+    words = {c: ["" if w is None else str(w) for w in fields[c].to_pylist()] for c in ("f", "n", "t")}
+    for texts in (list(users), ["5", "10", "-3"]):
+        digest.update(np.array([len(texts), *map(len, texts)], dtype="<i8").tobytes() + "".join(texts).encode())
+    for name, texts in words.items():
+        digest.update(name.encode() + np.array([*map(len, texts)], dtype="<i8").tobytes() + "".join(texts).encode())
+    digest.update(b"text" + features["text"].rows.tobytes() + features["text"].present.tobytes())
+    assert made.fingerprint == digest.hexdigest()
+    monkeypatch.setattr("tmmsrec.data.dataset.BLOCK", 2)
+    assert replace(made, name="in blocks of two").fingerprint == digest.hexdigest()
 
 
 def test_ids_that_differ_only_in_where_they_end_have_different_fingerprints() -> None:

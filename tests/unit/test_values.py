@@ -118,3 +118,18 @@ def test_changes_may_come_in_any_order() -> None:
 def test_a_value_without_fields_says_so() -> None:
     with pytest.raises(ValueProblem, match="it has: none"):
         change(LeaveOneOut(), "seed", "1")
+
+
+def test_a_part_that_may_be_lacking_is_named_changed_and_left_out() -> None:
+    plus = zoo.TMMSREC_PLUS
+    without = change(plus, "follows", "null")
+    assert without.follows is None
+    assert values.from_json(Method, values.to_json(without)) == without
+    assert change(without, "follows", "Follows") == plus
+    assert change(plus, "follows.span", "5").follows.span == 5
+    network = change(plus, "network", '{"kind": "Sequential", "length": 50, "modalities": ["id", "text"], "width": 66}')
+    assert network.network == replace(zoo.TMMSREC_ID, modalities=("id", "text"), width=66)
+    with pytest.raises(ValueProblem, match="has no fields"):
+        change(without, "follows.span", "5")
+    with pytest.raises(ValueProblem, match="Folows"):
+        change(plus, "follows", "Folows")

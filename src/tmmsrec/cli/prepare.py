@@ -11,9 +11,10 @@ from tmmsrec.cli import screen
 
 if TYPE_CHECKING:
     from tmmsrec.data.dataset import Dataset
+    from tmmsrec.data.engines import Engine
     from tmmsrec.data.prepare import Preparation
 
-EVENTS = "Events: csv, tsv, parquet, jsonl (also .gz), Amazon, RecBole, or text lines."
+EVENTS = "Events: csv, tsv, parquet (or a folder of it), jsonl (also .gz), Amazon, RecBole, or text lines."
 Format = Annotated[str, typer.Option(help="Of the interactions: auto, table, amazon, recbole or text.")]
 MinEvents = Annotated[int, typer.Option(help="Users with fewer events are dropped.")]
 MinItemEvents = Annotated[int, typer.Option(help="Items with fewer events are dropped, in turns with users (a core).")]
@@ -25,6 +26,12 @@ Time = Annotated[str, typer.Option(help="Unit of the times: auto, s, ms, us or i
 Column = Annotated[str | None, typer.Option(help="Column name, where it cannot be guessed.")]
 Items = Annotated[Path | None, typer.Option(help="The item table.")]
 Images = Annotated[str | None, typer.Option(help="Pictures: a folder, zip or Parquet file, or 'urls' (in the item table).")]
+EngineName = Annotated[str, typer.Option(help="What runs it: duckdb, or spark (extra 'spark').")]
+SparkUrl = Annotated[
+    str | None, typer.Option(help="Spark's master: local[4], spark://host:7077, yarn; all cores of this machine by default.")
+]
+Memory = Annotated[str, typer.Option(help="Of the engine in this process, such as 2GB; what does not fit goes to disk.")]
+Spill = Annotated[Path | None, typer.Option(help="Folder for what does not fit; on a Spark cluster one that all its machines see.")]
 Text = Annotated[str, typer.Option(help="Text encoder: tfidf, minilm, a model's name or folder, or none.")]
 Image = Annotated[str, typer.Option(help="Picture encoder: descriptors, resnet50, a model's name or folder, or none.")]
 Template = Annotated[str, typer.Option(help="How item fields become a sentence: plain or recformer.")]
@@ -49,16 +56,21 @@ def prepare(
     require: Require = "",
     catalogue: Catalogue = "events",
     time: Time = "auto",
+    engine: EngineName = "duckdb",
+    spark_url: SparkUrl = None,
+    memory: Memory = "2GB",
+    spill: Spill = None,
 ) -> None:
     """Raw events (and items, and pictures) -> a Dataset folder."""
-    from tmmsrec.data import store
-    from tmmsrec.data.prepare import prepare_from
+    from tmmsrec.data.prepare import pictures_of, prepare_to
+    from tmmsrec.data.sources.guess import source_of
 
     how = preparation(min_events, min_item_events, ties, duplicates, require, catalogue, time)
+    runs_on = engine_of(engine, spark_url, memory, spill)
     columns = roles(user_column, item_column, time_column, item_id_column, image_column)
-    dataset = prepare_from(interactions, items, images, how, name, format, columns)  # type: ignore[arg-type]
-    dataset = store.save(dataset, out)
-    told(dataset)
+    source = source_of(interactions, items, format, columns)  # type: ignore[arg-type]
+    called = name or interactions.name.split(".")[0]
+    told(prepare_to(out, source, how, name=called, pictures=pictures_of(items, images), engine=runs_on))
     screen.say(f"written to {out}; next: tmmsrec extract {out}, then tmmsrec fit tmmsrec {out}")
 
 
@@ -66,6 +78,22 @@ def roles(user: str | None, item: str | None, time: str | None, item_id: str | N
     """Role -> column name, of those that were named."""
     named = {"user": user, "item": item, "time": time, "item_id": item_id, "image": image}
     return {role: column for role, column in named.items() if column is not None}
+
+
+def engine_of(engine: str, spark_url: str | None, memory: str, spill: Path | None) -> Engine:
+    """The value; raises DataProblem for an engine that is not known, or a Spark URL where Spark was not asked for."""
+    from tmmsrec.data.engines.duck import DuckDB
+    from tmmsrec.data.engines.spark import Spark
+    from tmmsrec.data.problems import DataProblem
+
+    folder = None if spill is None else str(spill.absolute())
+    if engine == "spark":
+        return Spark(spark_url, memory, folder)
+    if engine != "duckdb":
+        raise DataProblem(f"unknown engine '{engine}'; known: duckdb, spark")
+    if spark_url is not None:
+        raise DataProblem(f"the engine is duckdb, which has no use for the Spark URL {spark_url}; add --engine spark")
+    return DuckDB(memory, folder)
 
 
 def preparation(

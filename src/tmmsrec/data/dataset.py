@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tmmsrec.data.catalog import Catalog, Features
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
+
+BLOCK = 1 << 16  # rows that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,23 +102,18 @@ class Dataset:
         """16 hexadecimal digits of a BLAKE2 hash over log, ids, texts and features: equal data, equal fingerprint, anywhere."""
         digest = hashlib.blake2b(digest_size=8)
         log = self.interactions
-        for array in (log.offsets.astype("<i8"), log.items.astype("<i4"), log.times.astype("<i8")):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        for array, kind in ((log.offsets, "<i8"), (log.items, "<i4"), (log.times, "<i8")):
+            _feed(digest, array, kind)
         for ids in (self.users, self.catalog.ids):
-            texts = list(map(str, ids))
-            # Lengths first: ids may hold any character, so no mark between them would be safe.
-            digest.update(np.array([len(texts), *map(len, texts)], dtype="<i8").tobytes())
-            digest.update("".join(texts).encode())
+            digest.update(np.array([len(ids)], dtype="<i8").data)
+            _feed_words(digest, ids.array)
         for name in sorted(self.catalog.text_columns):  # some methods learn from words
-            column = self.catalog.fields[name]
-            words = ["" if w is None else str(w) for w in column.to_pylist()]
             digest.update(name.encode())
-            digest.update(np.array([len(w) for w in words], dtype="<i8").tobytes())
-            digest.update("".join(words).encode())
+            _feed_words(digest, self.catalog.fields[name])
         for name in sorted(self.features):
             digest.update(name.encode())
-            digest.update(np.ascontiguousarray(self.features[name].rows, dtype="<f4").tobytes())
-            digest.update(self.features[name].present.tobytes())
+            _feed(digest, self.features[name].rows, "<f4")
+            _feed(digest, self.features[name].present, "?")
         return digest.hexdigest()
 
     def table2(self) -> dict[str, str]:
@@ -132,3 +131,27 @@ class Dataset:
         extra = "".join(f", {n} {f.width} wide ({f.coverage:.1%})" for n, f in sorted(self.features.items()))
         sizes = f"{row['#Users']} users, {row['#Items']} items, {row['#Interactions']} events"
         return f"{row['Dataset']}: {sizes}, {row['#Sparsity']} sparse{extra}"
+
+
+def _feed(digest: hashlib.blake2b, array: NDArray[Any], kind: str) -> None:
+    """The bytes of an array, a block of rows at a time: it may lie on disk and be larger than memory."""
+    for at in range(0, len(array), BLOCK):
+        digest.update(np.ascontiguousarray(array[at : at + BLOCK], dtype=kind).reshape(-1).data)
+
+
+def _feed_words(digest: hashlib.blake2b, column: pa.Array | pa.ChunkedArray) -> None:
+    """How long the words are (int64, in characters), then the words; a missing one is empty.
+
+    Lengths come first: a word may hold any character, so no mark between them would be safe.
+    """
+    for at in range(0, len(column), BLOCK):
+        digest.update(pc.utf8_length(_words(column.slice(at, BLOCK))).to_numpy().astype("<i8"))
+    for at in range(0, len(column), BLOCK):
+        digest.update("".join(_words(column.slice(at, BLOCK)).to_pylist()).encode())
+
+
+def _words(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_string(values.type):
+        return values.fill_null("")
+    return pa.array(["" if v is None else str(v) for v in values.to_pylist()], pa.string())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,10 +75,33 @@ class Interactions:
             raise DataProblem(f"offsets decrease at user row {int(np.argmax(self.lengths < 0))}")
         if len(self.items) and (self.items.min() < 1 or self.items.max() > n_items):
             raise DataProblem(f"item rows span {self.items.min()}..{self.items.max()}, the catalogue holds 1..{n_items}")
-        backwards = np.diff(self.times) < 0
-        inner = self.offsets[1:-1] - 1
-        backwards[inner[(inner >= 0) & (inner < len(backwards))]] = False  # steps from one user to the next
-        if backwards.any():
-            event = int(np.argmax(backwards)) + 1
-            user = int(np.searchsorted(self.offsets, event, side="right")) - 1
-            raise DataProblem(f"time goes backwards at event {event} (user row {user}): sort the log by user and time")
+        for events, gaps in self.gaps():
+            if (gaps < 0).any():
+                event = int(events[np.argmax(gaps < 0)])
+                user = int(np.searchsorted(self.offsets, event, side="right")) - 1
+                raise DataProblem(f"time goes backwards at event {event} (user row {user}): sort the log by user and time")
+
+    def gaps(self, block: int = 1 << 20) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Seconds from one event of a user to the next, ``block`` events at a time: the later events' places, and the gaps."""
+        begins = self.offsets[:-1]  # the first event of a user, which no gap leads to; of users without events it repeats
+        for start in range(1, len(self), block):
+            stop = min(start + block, len(self))
+            later = np.ones(stop - start, dtype=bool)
+            low, high = np.searchsorted(begins, [start, stop])
+            later[begins[low:high] - start] = False
+            yield start + np.flatnonzero(later), np.diff(self.times[start - 1 : stop])[later]
+
+    def repeats(self, block: int = 1 << 20) -> tuple[int, int]:
+        """How many events repeat an earlier one's user and item, and how many its time too; some ``block`` events at a time."""
+        items = moments = start = 0
+        while start < self.users:
+            reach = int(np.searchsorted(self.offsets, self.offsets[start] + block, side="right"))
+            stop = max(start + 1, reach - 1)  # whole users
+            here = slice(self.offsets[start], self.offsets[stop])
+            owner = np.repeat(np.arange(stop - start, dtype=np.int64), np.diff(self.offsets[start : stop + 1]))
+            pairs = (owner << 32) + self.items[here]
+            order = np.argsort(pairs, kind="stable")  # events of a pair stay in the order of their times
+            same = pairs[order][1:] == pairs[order][:-1]
+            times = self.times[here][order]
+            items, moments, start = items + int(same.sum()), moments + int((same & (times[1:] == times[:-1])).sum()), stop
+        return items, moments

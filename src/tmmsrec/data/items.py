@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tmmsrec.data.engines import Desk
 from tmmsrec.data.pictures import Pictures
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Items
-from tmmsrec.data.sources.files import Desk
 
 
 @dataclass(eq=False)
@@ -97,17 +97,17 @@ def known_items(desk: Desk, events: ibis.Table, items: Items | None, *, everythi
     """
     ids = events.select(id=events.item).distinct()
     if items is None:
-        codes = numbered(desk, ids)
-        table = codes.order_by("row").to_pyarrow().drop_columns(["row"])
+        codes = desk.numbered(ids, "id")
+        table = desk.fetched(codes, "row").drop_columns(["row"])
         return Known(codes, table.append_column("listed", pa.array(np.zeros(table.num_rows, bool))), {"listed": 0, "table": {}})
     table, counts = _one_row_each(desk, items, events.item.type())
     if everything:
         ids = ids.union(table.select(id=table.item), distinct=True)
-    codes = numbered(desk, ids)
+    codes = desk.numbered(ids, "id")
     fields = [c for c in table.columns if c not in ("item", "position")]
     told = table.mutate(listed=True)
-    joined = codes.left_join(told, codes.id == told.item).order_by("row")
-    fetched = joined.select("id", *fields, "listed").to_pyarrow()
+    joined = codes.left_join(told, codes.id == told.item).select("id", "row", *fields, "listed")
+    fetched = desk.fetched(joined, "row").drop_columns(["row"])
     listed = pc.fill_null(fetched["listed"], False)
     fetched = fetched.set_column(fetched.column_names.index("listed"), "listed", listed)
     if not pc.any(listed).as_py():
@@ -115,11 +115,6 @@ def known_items(desk: Desk, events: ibis.Table, items: Items | None, *, everythi
     return Known(
         codes, fetched, {"listed": int(pc.sum(listed).as_py()), "table": {"source": items.origin, **items.notes, **counts}}
     )
-
-
-def numbered(desk: Desk, ids: ibis.Table) -> ibis.Table:
-    """Distinct ids (column id) with a ``row`` from 0 in their order: numbers by value, text by its UTF-8 bytes."""
-    return desk.keep(ids.mutate(row=ibis.row_number().over(ibis.window(order_by="id")).cast("int64")))
 
 
 def _one_row_each(desk: Desk, items: Items, kind: Any) -> tuple[ibis.Table, dict[str, int]]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.engines.duck import DuckDB
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.items import known_items
@@ -24,7 +25,6 @@ from tmmsrec.data.pictures import Pictures
 from tmmsrec.data.prepare import Preparation, prepare
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import EventsFile, ItemsFile, Source
-from tmmsrec.data.sources.files import Desk
 from tmmsrec.data.times import TimeChoice
 
 
@@ -130,7 +130,7 @@ def read_items(dataset: Dataset, met: pa.Array, source: ItemsFile, pictures: Pic
     """
     whole = dataset.report.get("preparation", {}).get("catalogue") == "all"
     every = pa.concat_arrays([dataset.catalog.ids.array, met])
-    with Desk() as desk:
+    with DuckDB().open() as desk:
         known = known_items(desk, ibis.memtable(pa.table({"item": every})), source.items(desk), everything=whole)
     asked = pc.invert(pc.is_in(known.table["id"], value_set=pa.array(_complete(dataset), dataset.catalog.ids.array.type)))
     told, _ = known.chosen(np.asarray(pc.and_(known.table["listed"], asked).to_numpy(), dtype=np.bool_), pictures)

@@ -1,11 +1,12 @@
-"""From raw tables to a Dataset: written once as Ibis expressions, run by DuckDB in the process unless another engine is given."""
+"""From raw tables to a Dataset: written once as Ibis expressions, run by DuckDB in this process or by Spark."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import ibis
 import numpy as np
@@ -16,17 +17,21 @@ from numpy.typing import NDArray
 from tmmsrec.data import store
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.engines import Desk, Engine
+from tmmsrec.data.engines.duck import DuckDB
+from tmmsrec.data.gather import gather
 from tmmsrec.data.ids import Ids
-from tmmsrec.data.interactions import Interactions
-from tmmsrec.data.items import Known, known_items, numbered
+from tmmsrec.data.items import Known, known_items
 from tmmsrec.data.pictures import Pictures, holds_pictures, open_pictures
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Source
-from tmmsrec.data.sources.files import Desk
 from tmmsrec.data.sources.guess import Format, source_of
+from tmmsrec.data.tally import nothing_left, report_of
 from tmmsrec.data.times import TimeChoice, TimeColumn, detect, seconds
 
 MODALITIES = ("text", "image")
+DUCKDB = DuckDB()
+AnyEvents = TypeVar("AnyEvents", bound=Events)
 
 
 @dataclass(frozen=True)
@@ -62,38 +67,52 @@ class Preparation:
 
 
 def prepare(
-    source: Source, how: Preparation = Preparation(), *, name: str = "data", pictures: Pictures | None = None, engine: Any = None
+    source: Source,
+    how: Preparation = Preparation(),
+    *,
+    name: str = "data",
+    pictures: Pictures | None = None,
+    engine: Engine = DUCKDB,
+    folder: Path | None = None,
 ) -> Dataset:
     """Turn a source into a Dataset in memory; its ``report`` says what was read, decided, dropped and missing.
 
-    Users and items are numbered in the order of their ids (numbers by value, text by its UTF-8 bytes).
+    Users and items are numbered in the order of their ids (numbers by value, text by its UTF-8 bytes).  The same source gives
+    the same Dataset whatever the engine.
 
     Args:
         source: the raw files.
         how: what to keep.
         name: the Dataset's name.
         pictures: where the items' pictures are.
-        engine: an Ibis backend; DuckDB in this process by default.
+        engine: what runs it.
+        folder: where the log is laid instead of in memory; it must outlive the Dataset.
 
     Raises:
         DataProblem: input that cannot be used; the message names file, row and value.
     """
-    with Desk(engine) as desk:
-        raw = source.events.events(desk)
+    with engine.open() as desk:
+        raw = _taken(desk, source.events.events(desk))
         _check_ids(raw)
         time = detect(raw.table, how.time, raw.place)
-        users = numbered(desk, raw.table.select(id=raw.table.user).distinct())
-        known = known_items(desk, raw.table, source.items.items(desk) if source.items else None, everything=how.catalogue == "all")
+        items = _taken(desk, source.items.items(desk.reader)) if source.items else None
+        users = desk.numbered(raw.table.select(id=raw.table.user).distinct(), "id")
+        known = known_items(desk, raw.table, items, everything=how.catalogue == "all")
         coded = _coded(desk, raw.table, users, known.codes, time, how)
-        desk.clear_raw()  # the ids' texts are most of the memory, and each is held once now
+        desk.clear_raw()  # the ids' texts are most of what is held, and each is held once now
         lacking = known.lacking(how.require, pictures)
         kept, counts = _kept(desk, coded, lacking, how)
-        log = kept.order_by(["u", "t", "tie"]).select("u", "i", "t").to_pyarrow()
-        user_ids = users.order_by("row").to_pyarrow()["id"]
-    if log.num_rows == 0:
-        raise DataProblem(_nothing_left(counts, how))
-    dataset = _assemble(name, log, user_ids, known, lacking, how, pictures)
-    dataset = replace(dataset, report={**_report(raw, time, how, counts, dataset), **dataset.report})
+        if counts["kept"] == 0:
+            raise DataProblem(nothing_left(counts, how))
+        there = _items_there(kept, known, lacking, how)
+        row = np.cumsum(there, dtype=np.int32)  # closes the gaps of those left out; the first one there gets row 1
+        pieces = desk.ordered(kept.select("u", "i", "t", "tie"), ["u", "t", "tie"])
+        log, user_there = gather(pieces, counts["kept"], counts["users_read"], row, folder)
+        user_ids = desk.fetched(users, "row")["id"]
+    fields, about = known.chosen(there, pictures)
+    met = Ids(pc.filter(user_ids, pa.array(user_there)), first=0, what="user")
+    dataset = Dataset(name, log, Catalog(Ids(fields["id"], first=1, what="item"), fields.drop_columns(["id"])), met, about)
+    dataset = replace(dataset, report={**report_of(raw, time, how, counts, dataset), **dataset.report})
     dataset.check()
     return dataset
 
@@ -105,11 +124,18 @@ def prepare_to(
     *,
     name: str | None = None,
     pictures: Pictures | None = None,
-    engine: Any = None,
+    engine: Engine = DUCKDB,
 ) -> Dataset:
-    """``prepare`` and write the Dataset folder; nothing is written unless all went well."""
-    dataset = prepare(source, how, name=name or Path(folder).name, pictures=pictures, engine=engine)
-    return store.save(dataset, folder)
+    """``prepare`` and write the Dataset folder, the log never whole in memory; nothing is written unless all went well."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.log.", dir=folder.parent) as log:
+        made = prepare(source, how, name=name or folder.name, pictures=pictures, engine=engine, folder=Path(log))
+        return store.save(made, folder)
+
+
+def _taken(desk: Desk, read: AnyEvents) -> AnyEvents:
+    return replace(read, table=desk.taken(read.table))
 
 
 def _check_ids(raw: Events) -> None:
@@ -150,20 +176,18 @@ def _kept(desk: Desk, coded: ibis.Table, lacking: NDArray[np.int64], how: Prepar
     counts = {
         "read": _count(coded),
         "users_read": _count(coded.select("u").distinct()),
-        "items_read": _count(coded.select("i").distinct()),
     }
+    counts |= {"after_items": counts["read"], "users_after_items": counts["users_read"]}
     kept = coded
     if len(lacking):
-        kept = kept.anti_join(ibis.memtable(pa.table({"i": lacking})), "i")
-    counts["after_items"] = _count(kept)
-    counts["users_after_items"] = _count(kept.select("u").distinct())
+        kept = kept.anti_join(desk.taken(ibis.memtable(pa.table({"i": lacking}))), "i")
+        counts |= {"after_items": _count(kept), "users_after_items": _count(kept.select("u").distinct())}
+    counts["after_duplicates"] = counts["after_items"]
     if how.duplicates == "drop":
         kept = kept.group_by("u", "i", "t").aggregate(tie=lambda t: t.tie.min())
-    counts["after_duplicates"] = _count(kept)
+        counts["after_duplicates"] = _count(kept)
     kept, counts["of_rare_items"] = _core(desk, kept, how)
     counts["kept"] = _count(kept)
-    counts["pairs"] = _count(kept.select("u", "i").distinct())
-    counts["moments"] = _count(kept.select("u", "i", "t").distinct())
     return kept, counts
 
 
@@ -193,73 +217,15 @@ def _count(table: ibis.Table) -> int:
     return int(table.count().to_pyarrow().as_py())
 
 
-def _assemble(
-    name: str,
-    log: pa.Table,
-    user_ids: pa.ChunkedArray,
-    known: Known,
-    lacking: NDArray[np.int64],
-    how: Preparation,
-    pictures: Pictures | None,
-) -> Dataset:
-    """Close the gaps that dropped users and items left in the numbering."""
-    u, i, t = (log[c].to_numpy() for c in ("u", "i", "t"))
-    user_there = np.bincount(u, minlength=len(user_ids)) > 0
-    item_there = np.bincount(i, minlength=len(known)) > 0
+def _items_there(kept: ibis.Table, known: Known, lacking: NDArray[np.int64], how: Preparation) -> NDArray[np.bool_]:
+    """Which of the numbered items the Dataset holds, [items]."""
+    there = np.zeros(len(known), dtype=bool)
     if how.catalogue == "all":
-        item_there[:] = True
-        item_there[lacking] = False
-    lengths = np.bincount(u, minlength=len(user_ids))[user_there]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    item_row = np.cumsum(item_there, dtype=np.int64)  # the first one there gets row 1
-    interactions = Interactions(offsets, item_row[i].astype(np.int32), t.astype(np.int64))
-    fields, about = known.chosen(item_there, pictures)
-    users = Ids(pc.filter(user_ids, pa.array(user_there)), first=0, what="user")
-    items = Ids(fields["id"], first=1, what="item")
-    return Dataset(name, interactions, Catalog(items, fields.drop_columns(["id"])), users, about)
-
-
-def _report(raw: Events, time: TimeColumn, how: Preparation, counts: dict[str, int], dataset: Dataset) -> dict[str, Any]:
-    log = dataset.interactions
-    same_user = np.ones(max(0, len(log) - 1), dtype=bool)
-    inner = log.offsets[1:-1] - 1
-    same_user[inner[(inner >= 0) & (inner < len(same_user))]] = False
-    tied = int((np.diff(log.times)[same_user] == 0).sum())
-    return {
-        "source": {"events": raw.origin, **raw.notes},
-        "preparation": {**asdict(how), "require": list(how.require)},  # as JSON reads it back
-        "time": {"unit": time.unit, "said": time.said, "first": time.first, "last": time.last},
-        "events": {
-            "read": counts["read"],
-            "of_items_lacking_modalities": counts["read"] - counts["after_items"],
-            "duplicates_dropped": counts["after_items"] - counts["after_duplicates"],
-            "of_rare_items": counts["of_rare_items"],
-            "of_users_dropped": counts["after_duplicates"] - counts["kept"] - counts["of_rare_items"],
-            "kept": counts["kept"],
-        },
-        "users": {"read": counts["users_read"], "dropped": counts["users_read"] - dataset.n_users, "kept": dataset.n_users},
-        "duplicates": {
-            "same_user_item_time": counts["kept"] - counts["moments"],
-            "same_user_item": counts["kept"] - counts["pairs"],
-            "done": "dropped (same user, item and time)" if how.duplicates == "drop" else "kept",
-        },
-        "ties": {
-            "neighbours": int(same_user.sum()),
-            "equal": tied,
-            "share": tied / max(1, int(same_user.sum())),
-            "order": "the file's" if how.ties == "file" else "by a hash (md5) of user and item",
-        },
-    }
-
-
-def _nothing_left(counts: dict[str, int], how: Preparation) -> str:
-    said = f"no event is left of {counts['read']}: "
-    if counts["after_items"] == 0:
-        return said + f"every item lacks one of {', '.join(how.require)}; ask for less, or check the item table and the pictures"
-    if how.min_item_events > 1:
-        core = f"users with {how.min_events} events of items with {how.min_item_events}"
-        return said + f"there is no core of {core}; ask for fewer (min_events, min_item_events)"
-    return said + f"none of {counts['users_after_items']} users has {how.min_events} events; ask for fewer (min_events)"
+        there[:] = True
+        there[lacking] = False
+    else:
+        there[kept.select("i").distinct().to_pyarrow()["i"].to_numpy()] = True
+    return there
 
 
 def prepare_from(
@@ -270,11 +236,12 @@ def prepare_from(
     name: str | None = None,
     format: Format = "auto",
     columns: Mapping[str, str] | None = None,
+    engine: Engine = DUCKDB,
 ) -> Dataset:
     """``prepare`` for files: the readers are found by name and first lines.
 
     Args:
-        interactions: the events.
+        interactions: the events: a file, or a folder of Parquet files.
         items: the item table, if there is one.
         images: a folder, a zip, a Parquet file, ``urls`` or ``urls:FOLDER`` (addresses in the item table, fetched into a cache
             or FOLDER); left out, an item table in Parquet that holds the bytes itself is taken.
@@ -282,12 +249,17 @@ def prepare_from(
         name: of the Dataset; the events file's by default.
         format: of the events, where it should not be guessed.
         columns: names for the roles user, item, time, and item_id, image of the item table.
+        engine: what runs it.
 
     Raises:
         DataProblem: input that cannot be used.
     """
-    events = Path(interactions)
-    source = source_of(events, Path(items) if items is not None else None, format, columns)
+    source = source_of(Path(interactions), Path(items) if items is not None else None, format, columns)
+    name = name or Path(interactions).name.split(".")[0]
+    return prepare(source, how, name=name, pictures=pictures_of(items, images), engine=engine)
+
+
+def pictures_of(items: Path | str | None, images: Path | str | None) -> Pictures | None:
+    """The pictures that were named, or those that the item table holds itself."""
     where = images if images is not None else items if items is not None and holds_pictures(Path(items)) else None
-    pictures = open_pictures(where) if where is not None else None
-    return prepare(source, how, name=name or events.name.split(".")[0], pictures=pictures)
+    return open_pictures(where) if where is not None else None

@@ -21,9 +21,13 @@ PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 WORDS = {"s": "seconds since 1970", "ms": "milliseconds since 1970", "us": "microseconds since 1970"}
 Y1971, Y2100 = 31_536_000, 4_102_444_800
 
-DAY_AND_CLOCK = r"^\s*(\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?)"
-ISO = DAY_AND_CLOCK + r"(?:[.,]\d+)?(?:\s?(?:Z|UTC|[+-]\d{2}(?::?\d{2})?))?\s*$"
-OFFSET = r":\d{2}(?:[.,]\d+)?\s?([+-])(\d{2}):?(\d{2})?\s*$"
+# Blanks by name: what \s stands for differs between the engines.
+_GAP = r"[ \t\n\f\r]"
+DAY_AND_CLOCK = "^" + _GAP + r"*(\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?)"
+ISO = DAY_AND_CLOCK + r"(?:[.,]\d+)?(?:" + _GAP + r"?(?:Z|UTC|[+-]\d{2}(?::?\d{2})?))?" + _GAP + "*$"
+OFFSET = r":\d{2}(?:[.,]\d+)?" + _GAP + r"?([+-])(\d{2}):?(\d{2})?" + _GAP + "*$"
+# Read as a number by one engine and not by another: 1_000 (DuckDB), 1000d, 1000f and marks without a shape around it (Java).
+ODD_NUMBER = r"_|[dDfF]" + _GAP + r"*$|[\x00-\x08\x0e-\x1f]"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def detect(events: ibis.Table, choice: TimeChoice, place: Place) -> TimeColumn:
         raise DataProblem("there are no events")
     unit = _decide(counted, choice, events, place)
     low, high = (int(v) for v in _span(events, unit))
-    words = WORDS.get(unit) or ("ISO dates, UTC where no offset is written" if unit == "iso" else f"{time.type()}, taken as UTC")
+    words = WORDS.get(unit) or ("ISO dates, UTC where no offset is written" if unit == "iso" else f"{_typed(time)}, taken as UTC")
     return TimeColumn(unit, f"{words}, {day(low)} .. {day(high)}", low, high)
 
 
@@ -80,6 +84,10 @@ def _readable(time: ibis.Column) -> bool:
     return bool(kind.is_numeric() or kind.is_string() or kind.is_timestamp() or kind.is_date())
 
 
+def _typed(time: ibis.Column) -> str:
+    return "dates" if time.type().is_date() else "timestamps"  # without their precision, which is the engine's
+
+
 def _number(time: ibis.Column) -> ibis.Column:
     # float64 is exact for microseconds until 2255, and casts alike in every engine, where text to integer rounds or cuts.
     return time.try_cast("float64") if time.type().is_string() else time.cast("float64")
@@ -94,7 +102,10 @@ def _moment(time: ibis.Column) -> ibis.Column:
 
 def _iso_seconds(time: ibis.Column) -> ibis.Column:
     local = time.re_search(ISO).ifelse(time.re_extract(DAY_AND_CLOCK, 1), ibis.null("string")).replace("T", " ")
-    moment = local.try_cast("timestamp").epoch_seconds().cast("int64")
+    # The midnight that ends a day is 24:00 in ISO, which DuckDB knows and Spark does not.
+    night = local.substr(10).isin([" 24:00", " 24:00:00"])
+    moment = night.ifelse(local.substr(0, 10), local).try_cast("timestamp").epoch_seconds().cast("int64")
+    moment = moment + night.ifelse(86_400, 0)
     part = [time.re_extract(OFFSET, i) for i in (1, 2, 3)]
     ahead = part[1].try_cast("int64").coalesce(0) * 3600 + part[2].try_cast("int64").coalesce(0) * 60
     return moment - (part[0] == "-").ifelse(-ahead, ahead).coalesce(0)
@@ -109,10 +120,11 @@ def _kinds(events: ibis.Table) -> dict[str, dict[str, Any]]:
     else:
         number, text = _number(time), time.type().is_string()
         spans = [((number >= Y1971 * n) & (number < Y2100 * n), unit) for unit, n in PER_SECOND.items()]
+        odd = [(time.re_search(ODD_NUMBER), "other")] if text else []
         iso = [(time.re_search(ISO) & _iso_seconds(time).between(0, Y2100 - 1), "iso")] if text else []
         nothing = time.isnull() | (time.strip() == "") if text else time.isnull()
         # Numbers are told first: the patterns for dates are the dear part, and most columns are numbers.
-        kind = ibis.cases((nothing, "missing"), *spans, ((number >= 0) & (number < Y1971), "small"), *iso, else_="other")
+        kind = ibis.cases((nothing, "missing"), *odd, *spans, ((number >= 0) & (number < Y1971), "small"), *iso, else_="other")
     table = events.select(kind=kind, position=events.position).group_by("kind")
     found = table.aggregate(many=lambda t: t.count(), first=lambda t: t.position.min()).to_pyarrow().to_pylist()
     return {row["kind"]: row for row in found}
@@ -192,7 +204,7 @@ def _shown(value: Any) -> str:
 
 def _why_not(value: Any) -> str:
     try:
-        number = float(value)
+        number = float(str(value).replace("_", "?"))
     except (TypeError, ValueError):
         return "is neither a number nor an ISO date; write 1472688000, 2016-09-01 or 2016-09-01T10:30:00+02:00, from 1970 to 2100"
     if number < 0:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import ibis
 
 if TYPE_CHECKING:
-    from tmmsrec.data.sources.files import Desk
+    from tmmsrec.data.engines import Desk
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import ibis
 
+from tmmsrec.data.engines import Desk
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Items, files
-from tmmsrec.data.sources.files import Desk
 
 EVENTS = {"2018": ("reviewerID", "asin", "unixReviewTime"), "2023": ("user_id", "parent_asin", "timestamp")}
 META = {"2018": ("asin", "category", "brand", "title"), "2023": ("parent_asin", "categories", "store", "title")}

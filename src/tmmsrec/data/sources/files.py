@@ -8,102 +8,40 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
-import uuid
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import ibis
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from tmmsrec.data.engines import POSITION, Desk
+from tmmsrec.data.engines.duck import sql_name, sql_text
 from tmmsrec.data.problems import DataProblem
 
-POSITION = "position"  # place of a row in its file, from 0
 PACKINGS = (".gz", ".zst")
-
-
-def open_engine(memory: str = "2GB", threads: int | None = None) -> Any:
-    """DuckDB in this process, spilling to a temporary folder beyond ``memory``; an Ibis backend."""
-    spill = tempfile.TemporaryDirectory(prefix="tmmsrec-", ignore_cleanup_errors=True)
-    more = {} if threads is None else {"threads": threads}
-    engine = ibis.duckdb.connect(memory_limit=memory, temp_directory=spill.name, preserve_insertion_order=True, **more)
-    weakref.finalize(engine, spill.cleanup)
-    return engine
-
-
-class Desk:
-    """An engine and the tables that one preparation lays on it; leaving the block clears them away."""
-
-    def __init__(self, engine: Any = None) -> None:
-        self.engine = engine if engine is not None else open_engine()
-        self._mine = engine is None
-        self._duckdb = getattr(self.engine, "name", "") == "duckdb"
-        self._kept: list[Any] = []
-        self._tables: dict[str, list[str]] = {"raw": [], "kept": []}
-
-    def keep(self, table: ibis.Table) -> ibis.Table:
-        """The result of an expression, computed once and held by the engine."""
-        if self._duckdb:
-            # Not Ibis' own cache: dropping its tables fails for some pairs of Ibis and DuckDB (12.0 and 2.0.1 is one).
-            name = self._new("kept")
-            return self.engine.create_table(name, table, temp=True)
-        self._kept.append(table.cache())
-        return self._kept[-1]
-
-    def store(self, sql: str) -> ibis.Table:
-        """The result of a DuckDB query over a raw file as a temporary table.
-
-        Raises:
-            DataProblem: the engine is not DuckDB.
-        """
-        if not self._duckdb:
-            raise DataProblem(
-                f"raw files are read by DuckDB; give the '{self.engine.name}' engine tables of its own (sources.frames)"
-            )
-        name = self._new("raw")
-        self.engine.con.execute(f"CREATE TEMP TABLE {name} AS {sql}")
-        return self.engine.table(name)
-
-    def clear_raw(self) -> None:
-        """Drop the tables that ``store`` made."""
-        self._clear("raw")
-
-    def _new(self, sort: str) -> str:
-        name = f"{sort}_{uuid.uuid4().hex[:12]}"
-        self._tables[sort].append(name)
-        return name
-
-    def _clear(self, sort: str) -> None:
-        while self._tables[sort]:
-            self.engine.con.execute(f"DROP TABLE IF EXISTS {self._tables[sort].pop()}")
-
-    def __enter__(self) -> Desk:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for table in self._kept:
-            table.release()
-        self._kept.clear()
-        self._clear("raw")
-        self._clear("kept")
-        if self._mine:
-            self.engine.disconnect()
+PARQUETS = (".parquet", ".pq")
 
 
 def kind_of(path: Path) -> str:
-    """The ending that says how a file is written, in lower case, without the packing: ``a.csv.gz`` -> ``.csv``."""
+    """The ending that says how a file is written, in lower case, without the packing: ``a.csv.gz`` -> ``.csv``.
+
+    A folder holds Parquet.
+    """
     path = Path(path)
+    if path.is_dir():
+        return ".parquet"
     return Path(path.stem).suffix.lower() if path.suffix.lower() in PACKINGS else path.suffix.lower()
 
 
 def must_exist(path: Path) -> Path:
-    """The path itself; raises DataProblem when there is no such file or it is empty."""
+    """The path itself; raises DataProblem when there is no such file, it is empty, or it is a folder without Parquet files."""
     path = Path(path)
+    if path.is_dir():
+        shards(path)
+        return path
     if not path.is_file():
         near = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else []
         raise DataProblem(f"there is no file {path}" + (f"; its folder holds: {', '.join(near)}" if near else ""))
@@ -140,10 +78,11 @@ def first_lines(path: Path, count: int = 1) -> list[str]:
 
 def read_delimited(desk: Desk, path: Path, delimiter: str, names: list[str], quote: str = '"') -> ibis.Table:
     """A text file with a header line, all columns as text, plus ``position``."""
-    columns = ", ".join(f"{_text(n)}: 'VARCHAR'" for n in names)
+    columns = ", ".join(f"{sql_text(n)}: 'VARCHAR'" for n in names)
+    sizes = "max_line_size=67108864, buffer_size=134217728"  # left to itself, the buffer holds 16 of the longest lines
     reader = (
-        f"read_csv({_text(path)}, auto_detect=false, header=true, delim={_text(delimiter)}, quote={_text(quote)}, "
-        f"escape={_text(quote)}, columns={{{columns}}}, max_line_size=67108864)"
+        f"read_csv({sql_text(path)}, auto_detect=false, header=true, delim={sql_text(delimiter)}, quote={sql_text(quote)}, "
+        f"escape={sql_text(quote)}, columns={{{columns}}}, {sizes})"
     )
     return _stored(desk, path, "*", reader)
 
@@ -151,25 +90,60 @@ def read_delimited(desk: Desk, path: Path, delimiter: str, names: list[str], quo
 def read_lines(desk: Desk, path: Path) -> ibis.Table:
     """A text file without a header: one text column ``line``, plus ``position``."""
     plain = "auto_detect=false, header=false, delim='\x1f', quote='', escape='', columns={'line': 'VARCHAR'}"
-    reader = f"read_csv({_text(path)}, {plain})"
+    reader = f"read_csv({sql_text(path)}, {plain})"
     return _stored(desk, path, "*", reader)
 
 
 def read_json(desk: Desk, path: Path, select: dict[str, str]) -> ibis.Table:
     """One JSON object a line.  ``select``: column name -> how to make it from ``json``; plus ``position``."""
-    reader = f"read_ndjson_objects({_text(path)}, maximum_object_size=67108864)"
-    return _stored(desk, path, ", ".join(f"{sql} AS {_name(n)}" for n, sql in select.items()), reader)
+    reader = f"read_ndjson_objects({sql_text(path)}, maximum_object_size=67108864)"
+    return _stored(desk, path, ", ".join(f"{sql} AS {sql_name(n)}" for n, sql in select.items()), reader)
 
 
 def read_parquet(desk: Desk, path: Path, columns: list[str]) -> ibis.Table:
-    """Columns of a Parquet file in their own types, plus ``position``."""
-    return _stored(desk, path, ", ".join(_name(c) for c in columns), f"read_parquet({_text(path)})")
+    """Columns of a Parquet file, or of a folder of them, in their own types, plus ``position``.
+
+    Raises:
+        DataProblem: files that cannot be read, or in which a column has different types.
+    """
+    files = shards(path)
+    kinds = schema(files[0])
+    for one in files[1:]:
+        there = schema(one)
+        for column in columns:
+            if column not in there.names or there.field(column).type != kinds.field(column).type:
+                found = f"the type {there.field(column).type}" if column in there.names else "no such column"
+                raise DataProblem(f"column '{column}' has the type {kinds.field(column).type} in {files[0]} and {found} in {one}")
+    with _explained(path):
+        return desk.parquet(files, columns)
+
+
+def shards(path: Path) -> list[Path]:
+    """The Parquet files that a path stands for: itself, or those in the folder by their names.
+
+    Raises:
+        DataProblem: none in the folder.
+    """
+    if not path.is_dir():
+        return [must_exist(path)]
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in PARQUETS and not p.name.startswith((".", "_")))
+    if not found:
+        raise DataProblem(f"the folder {path} holds no Parquet file; give one that does, or a file")
+    return found
+
+
+def schema(path: Path) -> pa.Schema:
+    """Columns and types of a Parquet file; raises DataProblem for one that is none."""
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowException) as problem:
+        raise DataProblem(f"{path} is no complete Parquet file ({str(problem).splitlines()[0]}); copy or write it again") from None
 
 
 def json_keys(desk: Desk, path: Path) -> list[str]:
     """Every key that occurs in any object of a JSON lines file, in the order of their first occurrence."""
     with _explained(path):
-        reader = f"read_ndjson_objects({_text(path)}, maximum_object_size=67108864)"
+        reader = f"read_ndjson_objects({sql_text(path)}, maximum_object_size=67108864)"
         found = desk.store(f"SELECT DISTINCT unnest(json_keys(json)) AS key FROM {reader}")
     every = set(found.key.to_pyarrow().to_pylist())
     early = [k for k in first_keys(path) if k in every]
@@ -196,7 +170,7 @@ def first_keys(path: Path) -> list[str]:
 
 def json_text(key: str) -> str:
     """SQL for a key's value as text whatever its type: lists of words are joined by spaces, objects left out, empty is null."""
-    path = _text('$."' + key.replace('"', '\\"') + '"')
+    path = sql_text('$."' + key.replace('"', '\\"') + '"')
     joined = f"array_to_string(from_json(json_extract(json, {path}), '[\"VARCHAR\"]'), ' ')"
     return (
         f"nullif(trim(CASE json_type(json, {path}) WHEN 'ARRAY' THEN {joined} WHEN 'OBJECT' THEN NULL "
@@ -230,9 +204,11 @@ def _stored(desk: Desk, path: Path, select: str, reader: str) -> ibis.Table:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except duckdb.OutOfMemoryException:
+        raise  # nothing is wrong with the file
     except duckdb.Error as problem:
         text = str(problem)
-        if kind_of(path) != ".parquet":
+        if kind_of(path) not in PARQUETS:
             _find_fault(path)
         elif "too small" in text or "magic bytes" in text.lower() or "footer" in text.lower():
             raise DataProblem(f"{path} is no complete Parquet file ({text.splitlines()[0]}); copy or write it again") from None
@@ -271,11 +247,3 @@ def _broken_packing(path: Path, said: str) -> DataProblem:
 def _short(text: str) -> str:
     useful = [ln.strip() for ln in text.splitlines() if ln.strip() and not ln.startswith(("LINE", "Possible"))]
     return " ".join(useful[:3])[:400]
-
-
-def _text(value: str | os.PathLike[str]) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def _name(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"'

@@ -9,9 +9,9 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
+from tmmsrec.data.engines import POSITION, Desk
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Items
-from tmmsrec.data.sources.files import POSITION, Desk
 from tmmsrec.data.sources.table import as_text, free_name, picture_reference
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import ibis
 
+from tmmsrec.data.engines import POSITION, Desk
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Items, columns, files
-from tmmsrec.data.sources.files import Desk
+from tmmsrec.data.sources.table import free_name
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 
@@ -23,7 +24,7 @@ class RecBoleInter:
     def events(self, desk: Desk) -> Events:
         """Read user_id, item_id and timestamp; raises DataProblem for a missing one."""
         raw, _ = _read(desk, self.path)
-        names = [n for n in raw.columns if n != files.POSITION]
+        names = [n for n in raw.columns if n != POSITION]
         user = columns.choose(names, None, columns.USER, "user", self.path)
         item = columns.choose(names, None, columns.ITEM, "item", self.path)
         time = columns.choose(names, None, columns.TIME, "time", self.path)
@@ -44,7 +45,7 @@ class RecBoleItem:
         item = columns.choose(names, None, (*columns.ITEM, "id"), "item id", self.path)
         image = columns.find(names, columns.IMAGE)
         texts = [n for n in names if n not in (item, image) and types[n] != "float_seq"]
-        fields = {n if n not in ("item", "position", "image", "id") else n + "_": raw[n].strip().nullif("") for n in texts}
+        fields = {free_name(n): raw[n].strip().nullif("") for n in texts}
         if image:
             fields["image"] = raw[image].strip().nullif("")
         notes = {"columns": {"item": item, "image": image, "text": list(fields)}}

@@ -1,4 +1,4 @@
-"""Tables: csv, tsv, Parquet and JSON lines, plain or packed (.gz, .zst)."""
+"""Tables: csv, tsv, Parquet (one file, or a folder of them) and JSON lines, plain or packed (.gz, .zst)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ibis
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from tmmsrec.data.engines import POSITION, Desk
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Items, columns, files
-from tmmsrec.data.sources.files import Desk
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat", ".data", "")
 OBJECTS = (".json", ".jsonl", ".ndjson")
-PARQUETS = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,8 @@ class TableItems:
 def column_names(desk: Desk, path: Path, *, every: bool) -> list[str]:
     """Column names of a table file; of JSON lines those of all lines (``every``) or of the first thousand."""
     kind = files.kind_of(files.must_exist(path))
-    if kind in PARQUETS:
-        return list(_schema(path).names)
+    if kind in files.PARQUETS:
+        return list(files.schema(files.shards(path)[0]).names)
     if kind in OBJECTS:
         if every:
             return files.json_keys(desk, path)
@@ -92,12 +89,12 @@ def column_names(desk: Desk, path: Path, *, every: bool) -> list[str]:
 def read(desk: Desk, path: Path, names: list[str]) -> ibis.Table:
     """Some columns of a table file, plus ``position``."""
     kind = files.kind_of(path)
-    if kind in PARQUETS:
+    if kind in files.PARQUETS:
         return files.read_parquet(desk, path, list(dict.fromkeys(names)))
     if kind in OBJECTS:
         return files.read_json(desk, path, {n: files.json_text(n) for n in names})
     delimiter, there = files.split_header(path, "\t" if kind == ".tsv" else None)
-    return files.read_delimited(desk, path, delimiter, there)[[*dict.fromkeys(names), files.POSITION]]
+    return files.read_delimited(desk, path, delimiter, there)[[*dict.fromkeys(names), POSITION]]
 
 
 def as_text(column: ibis.Column) -> ibis.Column | None:
@@ -123,11 +120,4 @@ def picture_reference(column: ibis.Column, item: ibis.Column) -> ibis.Column:
 
 def free_name(name: str) -> str:
     """A field's name that none of the house's own columns has."""
-    return name + "_" if name in ("item", "position", "image", "id") else name
-
-
-def _schema(path: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(path)
-    except (OSError, pa.ArrowException) as problem:
-        raise DataProblem(f"{path} is no complete Parquet file ({str(problem).splitlines()[0]}); copy or write it again") from None
+    return name + "_" if name in ("item", "position", "image", "id", "row", "listed") else name

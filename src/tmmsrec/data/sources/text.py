@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tmmsrec.data.engines import Desk
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, files
-from tmmsrec.data.sources.files import Desk
 
-FIELD = r"^\s*(\S+)\s+(\S+)\s+(\S+)\s*$"
+# Blanks by name: what \s stands for differs between the engines.
+_GAP, _WORD = r"[ \t\n\f\r]", r"([^ \t\n\f\r]+)"
+FIELD = f"^{_GAP}*{_WORD}{_GAP}+{_WORD}{_GAP}+{_WORD}{_GAP}*$"
 
 
 @dataclass(frozen=True)
