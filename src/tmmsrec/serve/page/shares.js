@@ -1,9 +1,9 @@
-// How much of a score comes from id, text and image: bars about a zero line, numbers for those who listen.
+// How much of a score comes from id, text and image, or from what was had and what follows it: bars about a zero line, numbers for those who listen.
 
 import { h } from "./dom.js";
 
-const NAMED = { id: "id", text: "text", image: "image", popularity: "popularity", all: "the whole" };
-const COLOURED = new Set(["id", "text", "image"]);
+const NAMED = { again: "had already", follows: "follows", popular: "popularity", all: "the whole" };
+const COLOURED = new Set(["id", "text", "image", "again", "follows"]);
 
 export const shareName = (share) => NAMED[share] ?? share;
 const tone = (share) => `share ${COLOURED.has(share) ? share : "other"}`;
