@@ -20,7 +20,7 @@ from tmmsrec.models.mgat import MGAT as _MGAT
 from tmmsrec.models.mmmlp import MMMLP as _MMMLP
 from tmmsrec.models.s3rec import S3Rec
 from tmmsrec.models.sequential import Entry, Sequential
-from tmmsrec.models.terms import Ages
+from tmmsrec.models.terms import Ages, Follows, Similar
 from tmmsrec.models.vbpr import VBPR as _VBPR
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.backbones.gru4rec import GRU4Rec
@@ -171,9 +171,14 @@ _SPACES: dict[type, Space] = {
         "image_weight": Choice((0.1, 0.5, 0.9)),
         "reg": Choice((0.0, 1e-5, 1e-4, 1e-3)),
     },
+    Similar: {"rank": Choice((0, 16, 32))},
+    Follows: {"span": Choice((1, 2, 3, 5)), "reach": Choice((5, 10, 20))},
 }
+_LARGE_STEPS: Space = {"training.optimiser.lr": Range(5e-3, 1e-1, log=True)}
 # The same where a name's own value is none of those.
 _OWN_SPACES: dict[str, Space] = {
+    "tmmsrec-plus": _LARGE_STEPS,
+    "tmmsrec-plus-now": _LARGE_STEPS,
     "trimlp": {"width": Choice((64, 128, 256, 768))},
     "trimlp-ensemble": {"width": Choice((64, 128, 256, 768))},
 }
