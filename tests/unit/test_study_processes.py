@@ -107,6 +107,41 @@ def noted(place: Path) -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def test_workers_end_with_whoever_asked_them(place):
+    """Also when that one was killed outright: a job under way is left to the next who wants it."""
+    (place / "worker.py").write_text(WORKER.replace("sleep(0.02)", "sleep(30)"))  # no job would end by itself
+    study = started(place, "table.md")
+    while not noted(place):
+        time.sleep(0.05)
+        assert study.poll() is None, study.stderr.read()
+    if not Path("/proc/self/task/").exists():
+        study.kill()
+        pytest.skip("this system does not tell a process' children")
+    theirs = children(study.pid)
+    theirs += [one for pid in theirs for one in children(pid)]
+    study.kill()
+    study.wait()
+    assert len(theirs) >= 2
+    waited = 0.0
+    while any(alive(pid) for pid in theirs):
+        time.sleep(0.1)
+        waited += 0.1
+        assert waited < 60, "a worker goes on though nobody waits for it"
+
+
+def children(pid: int) -> list[int]:
+    """Processes that any thread of one has started."""
+    return [int(one) for task in Path(f"/proc/{pid}/task").iterdir() for one in (task / "children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (one that has ended and was not asked for does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def without_costs(text: str) -> list[list[str]]:
     """The cells of all tables but for seconds and memory, which no two runs share."""
     found: list[list[str]] = []
