@@ -165,7 +165,7 @@ def test_killed_ten_times_a_study_ends_with_the_table_of_one_that_was_not(place,
         while len(noted(place)) == begun and study.poll() is None:  # torch takes its time to load
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, 1.0))
-        everything = rng.random() < 0.5  # or the conductor alone, whose workers go on
+        everything = rng.random() < 0.5  # or the conductor alone; its workers end by themselves
         killed += study.poll() is None
         if everything:
             os.killpg(study.pid, signal.SIGKILL)

@@ -23,6 +23,7 @@ from typing import Any
 from tmmsrec.data import store
 from tmmsrec.study.claim import Busy
 from tmmsrec.study.run import job_of, run
+from tmmsrec.study.workers import ASKER
 
 Answer = dict[str, Any]
 _LOOK = 1.0  # seconds between two looks whether the parent is there
@@ -61,7 +62,7 @@ def _told(do: Callable[[], Answer]) -> Answer:
 
 def _in_a_child(do: Callable[[], Answer]) -> Answer:
     told, tell = os.pipe()
-    worker, asker = os.getpid(), os.getppid()
+    worker, asker = os.getpid(), int(os.environ.get(ASKER, os.getppid()))
     child = os.fork()
     if not child:
         os.close(told)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+ASKER = "TMMSREC_ASKER"  # the conductor's number: a worker that starts when it is gone already could not know whose child it was
 COMMAND = (sys.executable, "-m", "tmmsrec.study.worker")
 
 
@@ -21,6 +22,7 @@ class _Worker:
     def __init__(self, threads: int) -> None:
         # Threads that spin while they wait would steal the other jobs' cores.
         self._settings = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        self._settings[ASKER] = str(os.getpid())
         self._process: subprocess.Popen[str] | None = None
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
 
