@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -119,20 +119,21 @@ class AdditiveModel(VectorModel):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy over all items, the mean over steps that have a target."""
-        asking = Asking.everywhere(batch, self.value.ages)
+        asking, candidates = Asking.everywhere(batch, self.value.ages), self.candidates()
         steps = batch.targets != 0
         number = torch.full((steps.numel(),), -1, device=steps.device)
         number[steps.flatten()] = torch.arange(int(steps.sum()), device=steps.device)
         beside = Beside.of([*self._beside(asking).values(), *self._too_much(asking)])
-        kept = (number[beside.rows] >= 0) & (beside.items < len(self.candidates()))
+        kept = (number[beside.rows] >= 0) & (beside.items < len(candidates))
         beside = Beside(number[beside.rows[kept]], beside.items[kept], beside.values[kept])
-        return cross_entropy(
-            self.states(batch)[steps], self.candidates(), batch.targets[steps], beside, fixed=self.shares()["popular"].start
-        )
+        states = self._states(batch, asking)[steps]
+        return cross_entropy(states, candidates, batch.targets[steps], beside, fixed=self.shares()["popular"].start)
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, D] after every step."""
-        asking = Asking.everywhere(replace(batch, targets=batch.targets[:, :0]), self.value.ages)
+        return self._states(batch, Asking.everywhere(batch, self.value.ages))
+
+    def _states(self, batch: Batch, asking: Asking) -> Tensor:
         return self._queries(asking, self.network.states(batch) if self.network is not None else None)
 
     def users(self, batch: Batch) -> Tensor:

@@ -69,8 +69,11 @@ class SimilarTerm(nn.Module):
 
     def rows(self, items: Tensor) -> Tensor:
         """Item rows [...] -> x of the formula [..., f], zero where the modality is missing."""
-        return functional.normalize(self.features[items] - self.centre, dim=-1) * self.present[items][..., None]
+        return self._unit(self.features[items], self.present[items])
 
     def items(self) -> Tensor:
         """[I+1, f]."""
-        return functional.normalize(self.features - self.centre, dim=-1) * self.present[:, None]
+        return self._unit(self.features, self.present)
+
+    def _unit(self, features: Tensor, present: Tensor) -> Tensor:
+        return functional.normalize(features - self.centre, dim=-1) * present[..., None]
