@@ -114,7 +114,7 @@ FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed")
 
 # Batches of single events hold as much as batches of users do.
 _EVENTS = Training(batch=1024)
-_ADDITIVE = Training(batch=16, optimiser=Adam(lr=0.02, decay=0.9), epochs=40, patience=8)
+_ADDITIVE = Training(batch=16, optimiser=Adam(lr=0.02), epochs=20, patience=5)
 _PREFIXES = Training(rows=2048, epochs=20)
 _TRAININGS = {
     # A row for every event, each with 50 slots whatever it holds: a pass over all of them takes minutes.
@@ -127,7 +127,7 @@ _TRAININGS = {
     "mgat": replace(_EVENTS, batch=2048, optimiser=Adam(weight_decay=1e-4)),
     # Scoring every pair of user and item is most of its time.
     "maml": replace(_EVENTS, batch=2048, epochs=24, every=12),
-    # A few numbers, which all events have in common: large steps, and no decay.
+    # A few numbers, which all events have in common: large steps, and soon done.
     "tmmsrec-plus": _ADDITIVE,
     "tmmsrec-plus-now": _ADDITIVE,
     # A masked item in a few teaches less in a step than a target at every step.
