@@ -20,6 +20,7 @@ from tmmsrec.data.batch import Batch
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, Model
+from tmmsrec.models.transitions import transitions
 from tmmsrec.nn.resizable import Resizable
 
 
@@ -163,15 +164,7 @@ class _Markov(Resizable, _Counting):
 
     def observe(self, part: Part) -> None:
         super().observe(part)
-        log, size = part.interactions, self.n_items + 1
-        at = np.flatnonzero(part.readable)
-        user = np.repeat(np.arange(log.users), log.lengths)[at]
-        items = log.items[at].astype(np.int64)
-        total = sparse.csr_array((size, size), dtype=np.float64)
-        for k in range(1, self.value.span + 1):
-            same = np.flatnonzero(user[k:] == user[:-k])
-            weight = np.full(len(same), float(self.value.decay ** (k - 1)))
-            total = total + sparse.csr_array((weight, (items[same], items[same + k])), shape=(size, size))
+        total = transitions(part, self.n_items, [float(self.value.decay**k) for k in range(self.value.span)])
         found = total.tocoo()
         self.pairs = torch.from_numpy(np.stack([found.row, found.col], axis=1).astype(np.int64))
         self.weights = torch.from_numpy(found.data / total.sum(axis=1)[found.row])

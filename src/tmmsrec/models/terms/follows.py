@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tmmsrec.data.split import Part
 from tmmsrec.models.terms.asking import Ages, Asking, Kernel
+from tmmsrec.models.transitions import transitions
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.resizable import Resizable
 
@@ -70,24 +70,15 @@ class FollowsTerm(Resizable):
 
     def count(self, part: Part) -> None:
         """The events that may be read."""
-        log, size, device = part.interactions, self.n_items + 1, self.start.device
-        at = np.flatnonzero(part.readable)
-        user = np.repeat(np.arange(log.users), log.lengths)[at]
-        items = log.items[at].astype(np.int64)
-        total = sparse.csr_array((size, size), dtype=np.float64)
-        for k in range(1, self.value.span + 1):
-            same = np.flatnonzero(user[k:] == user[:-k])
-            pairs = (items[same], items[same + k])
-            total = total + sparse.csr_array((np.full(len(same), 1.0 / k), pairs), shape=(size, size))
-        found = total.tocoo()
+        found = transitions(part, self.n_items, [1 / k for k in range(1, self.value.span + 1)]).tocoo()
         start, end, often = found.row.astype(np.int64), found.col.astype(np.int64), found.data
-        whole = np.bincount(start, weights=often, minlength=size)
+        whole = np.bincount(start, weights=often, minlength=self.n_items + 1)
         order = np.lexsort((end, -often, start))
         place = np.arange(len(order)) - np.searchsorted(start[order], start[order])
         kept = order[place < self.value.most]
         kept = kept[np.lexsort((end[kept], start[kept]))]
         columns = (start[kept], end[kept], often[kept].astype(np.float32), whole[start[kept]].astype(np.float32))
-        self.start, self.end, self.often, self.whole = (torch.from_numpy(c).to(device) for c in columns)
+        self.start, self.end, self.often, self.whole = (torch.from_numpy(c).to(self.start.device) for c in columns)
 
     def beside(self, asking: Asking) -> Beside:
         """For every follower of the newest events."""
