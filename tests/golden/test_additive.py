@@ -193,6 +193,16 @@ def test_parameters_are_few():
     assert sum(p.numel() for p in model.parameters()) == expected
 
 
+def test_without_lists_it_is_one_inner_product_and_says_so():
+    bare = replace(METHOD, again=None, follows=None)
+    assert METHOD.beside
+    assert not bare.beside
+    model, _ = built(bare)
+    batch = history_batch(np.array([-1]), np.array([[4, 3]]), np.array([[DAY, 2 * DAY]]), np.array([3 * DAY]))
+    assert model.beside(batch) == {}
+    torch.testing.assert_close(model.score(batch), model.users(batch) @ model.items().T)
+
+
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="rising"):
         Ages(edges=(5.0, 5.0))

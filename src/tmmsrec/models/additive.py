@@ -53,7 +53,6 @@ class Additive(Method):
     follows: Follows | None = Follows()
     network: Sequential | None = None
 
-    beside: ClassVar[bool] = True
     source: ClassVar[str] = "tmmsrec"
 
     def __post_init__(self) -> None:
@@ -84,6 +83,11 @@ class Additive(Method):
         return (self.ages.to_now and bool(self.ages.edges)) or (self.network is not None and self.network.reads_now)
 
     @property
+    def beside(self) -> bool:
+        """Where what the person had, or what follows it, is a term."""
+        return self.again is not None or self.follows is not None
+
+    @property
     def history(self) -> int:
         """How many of a user's newest events it reads."""
         return self.length
@@ -103,7 +107,7 @@ class AdditiveModel(VectorModel):
         self.value, self.n_items = value, dataset.n_items
         self.similar = nn.ModuleList(value.similar.build(rows, present, value.ages) for rows, present in features)
         self.popular = value.popular.build(self.n_items, value.ages)
-        self.again = value.again.build(self.n_items, value.ages) if value.again else None
+        self.again = value.again.build(value.ages) if value.again else None
         self.follows = value.follows.build(self.n_items, value.ages) if value.follows else None
         self.network = value.network.build(dataset) if value.network else None
 

@@ -39,13 +39,11 @@ class Method(ABC):
 
     Attributes:
         inner_product: whether the score is one inner product of a user's and an item's vector; ``build`` then gives a VectorModel.
-        beside: whether its score is an inner product and, for a few items of each user, something beside it.
         reads_users: whether it knows users by rows of their own; then it knows only users of its training, and nothing of what
             they did after it.
     """
 
     inner_product: ClassVar[bool] = True
-    beside: ClassVar[bool] = False
     reads_users: ClassVar[bool] = False
 
     @property
@@ -71,6 +69,11 @@ class Method(ABC):
     @property
     def reads_now(self) -> bool:
         """Whether the moment of the request changes the scores."""
+        return False
+
+    @property
+    def beside(self) -> bool:
+        """Whether its score is an inner product and, for a few items of each user, something beside it."""
         return False
 
     @property

@@ -15,17 +15,16 @@ from tmmsrec.nn.beside import Beside
 class Again:
     """Items of the history, by how long ago they were met: ln of the sum over an item's events j of exp(kernel[cell of j])."""
 
-    def build(self, n_items: int, ages: Ages) -> AgainTerm:
-        """For a catalogue of ``n_items``."""
-        return AgainTerm(n_items, ages)
+    def build(self, ages: Ages) -> AgainTerm:
+        """One kernel."""
+        return AgainTerm(ages)
 
 
 class AgainTerm(nn.Module):
     """What Again builds."""
 
-    def __init__(self, n_items: int, ages: Ages) -> None:
+    def __init__(self, ages: Ages) -> None:
         super().__init__()
-        self.n_items = n_items
         self.kernel = Kernel(ages.cells)
 
     def beside(self, asking: Asking) -> Beside:
