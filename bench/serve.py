@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -229,10 +229,14 @@ def main() -> None:
         with serving(Path(scratch) / "bundle") as port:
             load(port, 500)
             print(f"after 500 requests: {resident(port):.0f} MB", flush=True)
-            for part in range(4):
-                done = load(port, 0, asked.minutes / 4)
-                said = f"{len(done.took):,} requests, {len(done.failed)} failed, {done.per_second:.0f} a second"
-                print(f"after {(part + 1) * asked.minutes / 4:g} minutes: {resident(port):.0f} MB ({said})", flush=True)
+            with meanwhile(port) if asked.swaps else nullcontext({}) as others:
+                for part in range(4):
+                    done = load(port, 0, asked.minutes / 4)
+                    said = [f"{len(done.took):,} requests", f"{len(done.failed)} failed", f"{done.per_second:.0f} a second"]
+                    said += [f"{n} {what} so far" for what, n in others.items()]
+                    print(
+                        f"after {(part + 1) * asked.minutes / 4:g} minutes: {resident(port):.0f} MB ({', '.join(said)})", flush=True
+                    )
 
 
 if __name__ == "__main__":
