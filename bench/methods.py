@@ -20,7 +20,7 @@ from tmmsrec import zoo
 from tmmsrec.data.split import LeaveOneOut, Parts
 from tmmsrec.models.base import Method, Model
 from tmmsrec.ranking import rank
-from tmmsrec.study.run import peak_memory
+from tmmsrec.study.circumstances import peak_memory
 
 USERS, ITEMS, MEAN = 923, 16_636, 33.0
 # One of each family; the variants of Tables 4 to 6 cost what TMMSRec costs.
@@ -79,7 +79,8 @@ def _rate(method: Method, model: Model, parts: Parts, seconds: float) -> float:
     while spent < seconds:
         for batch in lesson.batches(training.batch, (0, epoch), 0):
             begun = time.perf_counter()
-            done = loop.step(batch)[1]
+            loop.step(batch)
+            done = batch.events
             if not first:
                 spent, events = spent + time.perf_counter() - begun, events + done
             first = False

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from bench.rows import Row, median, spent
 from tmmsrec.nn.softmax import cross_entropy
-from tmmsrec.study.run import peak_memory
+from tmmsrec.study.circumstances import peak_memory
 
 STEPS, WIDTH, ITEMS = 3_500, 127, 16_636
 

@@ -18,10 +18,13 @@ from torch import Tensor
 
 from tmmsrec import metrics
 from tmmsrec.checkpoint import Checkpoint, Saver
+from tmmsrec.data.ahead import ahead
 from tmmsrec.data.batch import Batch, Per, Rows, Sampler, training_batches
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Model
-from tmmsrec.ranking import rank
+from tmmsrec.processes import ALONE, Processes
+from tmmsrec.ranking import rank_shared
+from tmmsrec.sharing import shared
 from tmmsrec.training import Training
 
 
@@ -96,8 +99,8 @@ class Lesson:
         rows = len(Rows.of(self.part, self.length, self.per))
         return rows if self.most is None else min(rows, self.most)
 
-    def batches(self, size: int, seed: tuple[int, ...], skip: int) -> Iterator[Batch]:
-        """One pass."""
+    def batches(self, size: int, seed: tuple[int, ...], skip: int, processes: Processes = ALONE) -> Iterator[Batch]:
+        """One pass, or this process's share of it."""
         return training_batches(
             self.part,
             size=size,
@@ -107,29 +110,39 @@ class Lesson:
             skip=skip,
             per=self.per,
             most=self.most,
+            share=processes.share,
         )
 
 
 class Loop:
     """One training: the state that a checkpoint holds, and what moves it.
 
+    Where there are several processes, each has its share of every batch and of the users in validation, and all of them make the
+    same steps; the first of them writes and speaks.
+
     ``best`` is the validation value that an epoch has to beat to be kept: what the model it goes on from has already.
     """
 
     def __init__(self, model: Model, lesson: Lesson, valid: Part | None, training: Training, seed: int, best: float = -1.0) -> None:
         self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
+        self.processes = Processes.here()
         self.metric = metrics.parse(training.metric)
         self.steps = -(-len(lesson) // training.batch)
         how = training.optimiser
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.device = self.parameters[0].device
         self.optimiser = torch.optim.Adam(self.parameters, lr=how.lr, betas=how.betas, weight_decay=how.weight_decay, fused=True)
         self.state = Checkpoint(best_weights=_copy(model), best=best)
-        self._loss = torch.compile(lesson.loss, dynamic=True) if training.compile else lesson.loss
+        loss = torch.compile(lesson.loss, dynamic=True) if training.compile else lesson.loss
+        self._loss = shared(loss, model, self.processes)
 
     def run(self, saver: Saver | None, watch: Watch) -> Fitted:
         """Epochs until patience or epochs run out."""
         if saver is not None:
             saver.restore(self.state, self.model, self.optimiser)
+            self.processes.wait()  # before the first of them writes what the last has not read
+        if not self.processes.first:
+            saver, watch = None, _nobody
         started, before = time.perf_counter(), self.state.seconds
         while self.state.epoch < self.training.epochs and not self._out_of_patience:
             begun = time.perf_counter()
@@ -158,30 +171,37 @@ class Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = how.optimiser.lr * how.optimiser.decay**state.epoch
         told = time.perf_counter()
-        for batch in self.lesson.batches(how.batch, (self.seed, state.epoch), state.step):
-            torch.manual_seed(_number(self.seed, state.epoch, state.step))
-            loss, events = self.step(batch)
-            state.loss_sum = state.loss_sum + loss * events
-            state.events += events
+        rank = [self.processes.rank] if self.processes.rank else []  # dropout is not the same in all shares
+        for batch in self._batches():
+            torch.manual_seed(_number(self.seed, state.epoch, state.step, *rank))
+            state.loss_sum = state.loss_sum + self.step(batch) * batch.events
+            state.events += batch.events
             state.step += 1
             if time.perf_counter() - told > 0.5 and state.step < self.steps:
                 told = time.perf_counter()
                 yield state.step / self.steps, state.events, self._mean_loss()
 
-    def step(self, batch: Batch) -> tuple[Tensor, int]:
-        """One step of the optimiser; the mean loss and how many targets it is of."""
-        events = int((batch.targets != 0).sum())
-        device = self.parameters[0].device
-        autocast = torch.autocast(device.type, torch.bfloat16) if self.training.bf16 else nullcontext()
+    def _batches(self) -> Iterator[Batch]:
+        """What is left of the epoch; a GPU works on one batch while the next is made."""
+        state = self.state
+        batches = self.lesson.batches(self.training.batch, (self.seed, state.epoch), state.step, self.processes)
+        return ahead(batches, Batch.pinned) if self.device.type == "cuda" else batches
+
+    def step(self, batch: Batch) -> Tensor:
+        """One step of the optimiser; the mean loss of the batch's ``events`` targets, float64, where the model is.
+
+        Nothing here waits for a GPU: what is read back of it is read between epochs, or when somebody watches.
+        """
+        autocast = torch.autocast(self.device.type, torch.bfloat16) if self.training.bf16 else nullcontext()
         with autocast:
-            loss: Tensor = self._loss(batch.to(device))
+            loss: Tensor = self._loss(batch.to(self.device))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.training.optimiser.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.training.optimiser.clip)
         self.optimiser.step()
         self.model.after_step()
-        return loss.detach().double().cpu(), events
+        return self.processes.mean(loss.detach().double())
 
     def _mean_loss(self) -> float:
         mean = float(self.state.loss_sum) / max(1, self.state.events)
@@ -200,7 +220,7 @@ class Loop:
             if last:
                 state.best_epoch, state.best_weights = state.epoch, _copy(self.model)
         elif (state.epoch + 1) % how.every == 0 or last:
-            value = float(self.metric(rank(self.model, self.valid, history=self.lesson.length).ranks).mean())
+            value = float(self.metric(rank_shared(self.model, self.valid, self.processes, history=self.lesson.length).ranks).mean())
             if value > state.best:
                 state.best, state.best_epoch, state.best_weights = value, state.epoch, _copy(self.model)
         state.history.append(
@@ -245,6 +265,10 @@ class Loop:
 def _number(*names: int) -> int:
     """A 63-bit number that stands for a tuple of integers."""
     return int(np.random.SeedSequence(names).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _nobody(_: Progress) -> None:
+    """The watcher of a process that does not speak."""
 
 
 def _copy(model: Model) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional
 from tmmsrec.data.batch import Batch, ranking_batches
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Model, VectorModel, with_beside
+from tmmsrec.processes import Processes
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,3 +104,13 @@ def hide_seen(scores: Tensor, part: Part, chosen: NDArray[np.int64]) -> Tensor:
     scores = scores.expand(len(users), -1).clone()
     scores[torch.from_numpy(owner).to(scores.device), torch.from_numpy(items.astype(np.int64)).to(scores.device)] = -torch.inf
     return scores
+
+
+def rank_shared(model: Model, part: Part, processes: Processes, *, history: int, exclude_seen: bool = False) -> Ranks:
+    """``rank``, each process with its share of the users; all of them get the whole verdict."""
+    if processes.size == 1 or len(part) < processes.size:
+        return rank(model, part, history=history, exclude_seen=exclude_seen)
+    model.observe(part)
+    mine = replace(part, users=part.users[processes.share(len(part))])
+    own = rank(model, mine, history=history, exclude_seen=exclude_seen, observe=False)
+    return replace(own, users=part.users, targets=part.targets, ranks=processes.gather(own.ranks, len(part)))

@@ -262,7 +262,7 @@ def test_a_worker_that_cannot_start_says_why(monkeypatch):
 def test_the_memory_of_a_job_is_its_own_not_its_parents():
     """A process that a large one starts counts what it holds itself."""
     held = np.ones(100_000_000)  # 800 MB
-    code = "from tmmsrec.study.run import peak_memory; print(peak_memory())"
+    code = "from tmmsrec.study.circumstances import peak_memory; print(peak_memory())"
     own = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert running.peak_memory() > held.nbytes / 2**20
     assert 50 < own < 700

@@ -65,12 +65,22 @@ def _version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+#: Verbs that several processes, started by torchrun, do together.
+SHARED = {"fit"}
+
+
 @app.callback()
 def common(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a problem.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
 ) -> None:
     """Options of all verbs."""
+    from tmmsrec.processes import asked_for
+
+    if context.invoked_subcommand not in SHARED and asked_for() > 1:
+        shared = ", ".join(sorted(SHARED))
+        raise ValueError(f"'{context.invoked_subcommand}' is done by one process: start it without torchrun, which is for {shared}")
 
 
 for verb in (
@@ -101,4 +111,7 @@ def main() -> None:
     """The console script."""
     # Threads that spin while they wait slow small operations down a hundredfold as soon as the machine has other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        # Each process would say that it looked for unused parameters and found none this time.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     app()

@@ -33,9 +33,14 @@ def fit(
     runs: Annotated[Path, typer.Option(help="Where runs are kept; a run that is there is not done again.")] = Path("runs"),
     quiet: Quiet = False,
 ) -> None:
-    """Train a method and test it once; the same command goes on with a run that was stopped."""
+    """Train a method and test it once; the same command goes on with a run that was stopped.
+
+    Under torchrun several processes, on one machine or many, train one model together:
+    torchrun --nproc-per-node 4 -m tmmsrec fit ...
+    """
     from tmmsrec import values, zoo
     from tmmsrec.data import split, store
+    from tmmsrec.processes import joined
     from tmmsrec.study.path import named
     from tmmsrec.study.run import Job
     from tmmsrec.study.run import run as do
@@ -45,10 +50,12 @@ def fit(
     how = values.change_all(zoo.training(name), training or [])
     job = Job(method, how, split.protocol(protocol), seed, exclude_seen)
     folder = runs / job.key(data)
-    with screen.Screen(quiet=quiet, epochs=True) as listener:
+    with joined() as processes, screen.Screen(quiet=quiet or not processes.first, epochs=True) as listener:
         if (folder / "run.json").exists():
             listener.note("this run was done before")
         done = do(job, data, runs, watch=listener.training(name))
+    if not processes.first:
+        return
     told = done.about["fit"]
     refit = ", then refit on training and validation events" if told.get("refit") else ""
     if told["epochs"]:

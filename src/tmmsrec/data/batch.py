@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ class Batch:
         targets: [B, L] int64 next items, 0 where there is none; empty [B, 0] when ranking.
         negatives: int64 items never met by the user, [B, L, K], or [K] drawn once for the whole batch.
         expected: [K] float64, how often each shared negative was expected in the draw; empty where each step has its own.
+        events: how many targets the batch has; where several processes share a batch, all of theirs.
     """
 
     users: Tensor
@@ -42,6 +43,7 @@ class Batch:
     targets: Tensor
     negatives: Tensor
     expected: Tensor
+    events: int = 0
 
     @property
     def mask(self) -> Tensor:
@@ -55,7 +57,15 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return Batch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """The same batch in memory from which a GPU copies while others work."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, do: Callable[[Tensor], Tensor]) -> Batch:
+        tensors: dict[str, Any] = {f.name: do(getattr(self, f.name)) for f in fields(self) if f.name != "events"}
+        return replace(self, **tensors)
 
 
 Per = Literal["user", "event"]
@@ -168,6 +178,7 @@ def training_batches(
     skip: int = 0,
     per: Per = "user",
     most: int | None = None,
+    share: Callable[[int], NDArray[np.int64]] = np.arange,
 ) -> Iterator[Batch]:
     """One pass over a training part: every row once, or a random share of them, in batches of similar lengths.
 
@@ -183,6 +194,8 @@ def training_batches(
         skip: batches to leave out at the start.
         per: what a row is, see ``Rows.of``; rows per event have a target at their last step only.
         most: how many rows a pass has at the most.
+        share: which of a batch's n rows are wanted here, where several processes share each batch.  What is drawn is drawn for the
+            whole batch, so that the shares laid together are the batch of a process on its own.
     """
     rng = np.random.default_rng(seed)
     rows = Rows.of(part, length, per)
@@ -193,15 +206,19 @@ def training_batches(
         if number < skip:
             continue
         chosen = chunks[which]
+        whole = max(1, int(rows.steps[chosen].max()))
+        drawn = sampler.draw(rows.users[chosen], whole, np.random.default_rng((*seed, number)))
+        events, mine = int(rows.steps[chosen].sum()) if per == "user" else len(chosen), share(len(chosen))
+        chosen = chosen[mine]
         users, last, count = rows.users[chosen], rows.last[chosen], rows.steps[chosen]
-        log, width = part.interactions, max(1, int(count.max()))
+        log, width = part.interactions, max(1, int(count.max(initial=1)))
+        drawn = drawn if drawn.ndim == 1 else drawn[mine, :width]
         slots = np.arange(width)
         read = slots < count[:, None]
         at = np.where(read, (last - count)[:, None] + slots, 0)
         # A target stands at the step before it: at every step, or at the newest one (the first column of an empty history).
         asked = read if per == "user" else slots == np.maximum(count, 1)[:, None] - 1
         ahead = np.where(asked, (last - np.maximum(count, 1))[:, None] + slots + 1, 0)
-        drawn = sampler.draw(users, width, np.random.default_rng((*seed, number)))
         yield _batch(
             users,
             np.where(read, log.items[at], 0),
@@ -210,6 +227,7 @@ def training_batches(
             np.where(asked, log.items[ahead], 0),
             drawn,
             sampler.expected(drawn),
+            events=events,
         )
 
 
@@ -247,8 +265,8 @@ def history_batch(
     return _batch(users, items, times, now, np.zeros((len(users), 0), np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
-def _batch(*arrays: NDArray[np.generic]) -> Batch:
+def _batch(*arrays: NDArray[np.generic], events: int = 0) -> Batch:
     *whole, expected = arrays
-    tensors = [torch.from_numpy(np.ascontiguousarray(a, dtype=np.int64)) for a in whole]
-    tensors.append(torch.from_numpy(np.ascontiguousarray(expected, dtype=np.float64)))
-    return Batch(*tensors)
+    users, items, times, now, targets, negatives = (torch.from_numpy(np.ascontiguousarray(a, dtype=np.int64)) for a in whole)
+    often = torch.from_numpy(np.ascontiguousarray(expected, dtype=np.float64))
+    return Batch(users, items, times, now, targets, negatives, often, events)

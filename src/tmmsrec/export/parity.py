@@ -77,4 +77,4 @@ def _wide(batch: Batch, length: int) -> Batch:
     """The same batch, padded to so many columns."""
     more = length - batch.items.shape[1]
     pad = torch.nn.functional.pad
-    return replace(batch, **{name: pad(getattr(batch, name), (0, more)) for name in ("items", "times", "now")})
+    return replace(batch, items=pad(batch.items, (0, more)), times=pad(batch.times, (0, more)), now=pad(batch.now, (0, more)))

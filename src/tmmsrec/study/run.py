@@ -11,10 +11,8 @@ KEY/claim.lock            locked while a process works on the run
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
-import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +21,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
 
-import tmmsrec
 from tmmsrec import metrics, values
 from tmmsrec.checkpoint import read_tensors, write_tensors
 from tmmsrec.data.dataset import Dataset
@@ -36,7 +32,9 @@ from tmmsrec.data.store import atomic_text, read_about
 from tmmsrec.fit import describe, fit
 from tmmsrec.loop import Fitted, Watch
 from tmmsrec.models.base import Method, Model
-from tmmsrec.ranking import Ranks, rank
+from tmmsrec.processes import Processes
+from tmmsrec.ranking import Ranks, rank_shared
+from tmmsrec.study.circumstances import peak_memory, versions
 from tmmsrec.study.claim import claim
 from tmmsrec.training import Training
 
@@ -119,7 +117,8 @@ class Run:
 def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None, wait: bool = True, test: bool = True) -> Run:
     """Do a job, or read what was done: fit on train, choose by valid, rank the test part once.
 
-    A job that was killed is taken up where its checkpoint stands.
+    A job that was killed is taken up where its checkpoint stands.  Several processes (``processes.joined``) do it together; the
+    first of them writes.
 
     Args:
         job: what to do.
@@ -129,12 +128,13 @@ def run(job: Job, dataset: Dataset, root: Path, *, watch: Watch | None = None, w
         wait: where another process is at the same job, wait and read what it did; else raise ``study.claim.Busy``.
         test: open the test part.  While settings are being chosen it stays closed; asked for later, it is opened then.
     """
-    folder = Path(root) / job.key(dataset)
-    if not is_done(folder, test=test):
+    folder, processes = Path(root) / job.key(dataset), Processes.here()
+    if not processes.agree(is_done(folder, test=test)):
         folder.mkdir(parents=True, exist_ok=True)
-        with claim(folder, wait=wait):
-            if not is_done(folder, test=test):
+        with claim(folder, wait=wait) if processes.first else nullcontext():
+            if not processes.agree(is_done(folder, test=test)):
                 _do(job, dataset, folder, watch, test)
+            processes.wait()
     return read_run(folder)
 
 
@@ -144,7 +144,10 @@ def is_done(folder: Path, *, test: bool) -> bool:
 
 
 def _do(job: Job, dataset: Dataset, folder: Path, watch: Watch | None, test: bool) -> None:
-    model = None if (folder / "run.json").exists() else _fit(job, dataset, folder, watch)
+    processes = Processes.here()
+    known = processes.agree((folder / "run.json").exists())
+    model = None if known else _fit(job, dataset, folder, watch)
+    processes.wait()
     if test:
         done = read_run(folder)
         _test(done, dataset, done.model(dataset) if model is None else model)
@@ -164,6 +167,8 @@ def _fit(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Model
         folder=folder,
         watch=watch,
     )
+    if not Processes.here().first:
+        return fitted.model
     write_tensors(folder / "weights.safetensors", fitted.model.state_dict())
     about = _about(job, dataset, fitted)
     about["memory"] = {"peak_mb": peak_memory(), "before_mb": before}
@@ -175,10 +180,12 @@ def _fit(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Model
 
 def _test(done: Run, dataset: Dataset, model: Model) -> None:
     """Rank the test part and write down the result."""
-    job = done.job
+    job, processes = done.job, Processes.here()
     parts = job.split.cut(dataset.interactions)
     begun = time.perf_counter()
-    ranks = rank(model, parts.test, history=job.method.history, exclude_seen=job.exclude_seen)
+    ranks = rank_shared(model, parts.test, processes, history=job.method.history, exclude_seen=job.exclude_seen)
+    if not processes.first:
+        return
     seconds = {**done.about["seconds"], "rank": round(time.perf_counter() - begun, 3)}
     pq.write_table(per_user(ranks, parts.train, parts.test, dataset.n_items), done.folder / "ranks.parquet")
     memory = {**done.about["memory"], "peak_mb": max(filter(None, [done.about["memory"]["peak_mb"], peak_memory()]), default=None)}
@@ -256,35 +263,5 @@ def _about(job: Job, dataset: Dataset, fitted: Fitted) -> dict[str, Any]:
         "seconds": {"fit": round(fitted.seconds, 2)},
         "parameters": sum(p.numel() for p in fitted.model.parameters() if p.requires_grad),
         "versions": versions(),
+        "processes": Processes.here().size,
     }
-
-
-def peak_memory() -> int | None:
-    """Most memory that this process has held so far, in MB; None where the system does not tell."""
-    status = Path("/proc/self/status")
-    if status.exists():  # what getrusage tells on Linux can be the parent's, whose size a child begins with
-        peak = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM")), "")
-        if peak:
-            return round(int(peak.split()[1]) / 1024)
-    try:
-        import resource
-    except ImportError:
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(most / (1 << 20 if sys.platform == "darwin" else 1 << 10))
-
-
-def versions() -> dict[str, str]:
-    """What ran: package, Python, torch and numpy versions, and the git revision of the current folder where there is one."""
-    found = {
-        "tmmsrec": tmmsrec.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-    try:
-        said = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        found["git"] = said.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        pass
-    return found

@@ -19,11 +19,11 @@ from tmmsrec.data.times import TimeChoice
 from tmmsrec.recommender import bundle
 from tmmsrec.recommender.adding import Encoders
 from tmmsrec.recommender.state import State
+from tmmsrec.study.circumstances import versions
 from tmmsrec.study.claim import Busy, claim
 from tmmsrec.study.going_on import Going, learn
 from tmmsrec.study.news import News, merged
 from tmmsrec.study.path import Inputs
-from tmmsrec.study.run import versions
 from tmmsrec.study.stages import Listener, Silent
 from tmmsrec.training import Training
 
