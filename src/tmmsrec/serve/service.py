@@ -18,6 +18,7 @@ from tmmsrec.serve.batching import Together
 from tmmsrec.serve.errors import Refused
 from tmmsrec.serve.journal import Journal
 from tmmsrec.serve.keeping import Keeper, Swap, TakeEvents, TakeItems
+from tmmsrec.serve.memory import give_back
 from tmmsrec.serve.meters import Meters
 from tmmsrec.serve.pictures import Gallery
 from tmmsrec.serve.shelf import MAIN, Held, Shelf
@@ -139,6 +140,8 @@ class Service:
         else:
             self.shelf.put(fresh)
         log.info("bundle %s opened anew from %s in %.1f s", old.name, old.folder, time.monotonic() - begun)
+        del old, fresh
+        await asyncio.to_thread(give_back)
 
     def _open(self, old: Held, position: int) -> Held:
         fresh = Held.open(old.name, old.folder, self.serving.search)
