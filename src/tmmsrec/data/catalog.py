@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tmmsrec.data.ids import Ids
+from tmmsrec.data.mapping import blocks
 from tmmsrec.data.problems import DataProblem
 
 
@@ -18,12 +19,13 @@ class Features:
     """One modality's frozen rows.
 
     Attributes:
-        rows: [I+1, f] float32; row 0 (padding) and the rows of items without this modality are zero.
+        rows: [I+1, f] float32, or float16; row 0 (padding) and the rows of items without this modality are zero.  They may be a
+            map of a file larger than memory.
         present: [I+1] bool; False where the modality is missing (row 0 always).  Missing is not zero: models mask it.
         provenance: how the rows were made (encoder, version or hash, template, coverage, what was fitted on what).
     """
 
-    rows: NDArray[np.float32]
+    rows: NDArray[np.floating]
     present: NDArray[np.bool_]
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -53,11 +55,10 @@ class Features:
                 f"{name} features have {len(self.rows)} rows; the catalogue needs {n_items + 1} "
                 f"(row 0 for padding, then {n_items} items)"
             )
-        bad = ~np.isfinite(self.rows).all(axis=1)
-        if bad.any():
-            raise DataProblem(
-                f"{name} features hold NaN or infinity in {int(bad.sum())} rows, first at item row {int(np.argmax(bad))}"
-            )
+        bad = [at + np.flatnonzero(~np.isfinite(rows).all(axis=1)) for at, rows in blocks(self.rows)]
+        if count := sum(map(len, bad)):
+            first = next(int(rows[0]) for rows in bad if len(rows))
+            raise DataProblem(f"{name} features hold NaN or infinity in {count} rows, first at item row {first}")
         if self.present[0] or np.any(self.rows[0]):
             raise DataProblem(f"{name} features: row 0 is padding and must be zero and absent")
 
