@@ -21,7 +21,10 @@ from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import Part
+from tmmsrec.data.stored import Stored
 from tmmsrec.models.base import Method, Model, VectorModel
+from tmmsrec.nn.items import FrozenRows
+from tmmsrec.nn.losses import CrossEntropy
 from tmmsrec.optimiser import tables_of
 from tmmsrec.ranking import ITEMS, SCORED, WAITING
 from tmmsrec.training import Training
@@ -115,7 +118,7 @@ def check(method: Method, dataset: Dataset, training: Training, asked: int | Non
 
 
 def limit() -> int | None:
-    """Bytes that there are: of the device, of the machine or its control group, or what TMMSREC_MEMORY says ("40GB", "unlimited")."""
+    """Bytes of the device, of the machine or its control group; or what TMMSREC_MEMORY says: "40GB", or "unlimited" (None)."""
     told = os.environ.get("TMMSREC_MEMORY")
     if told:
         return _read(told)
@@ -149,8 +152,10 @@ def _advice(method: Method, dataset: Dataset, training: Training, found: Need) -
         said.append("a smaller --set width")
         if "id" in method.reads and len(method.reads) > 1:
             said.append("modalities without id")
+    if isinstance(getattr(method, "loss", None), CrossEntropy):
+        said.append("--set loss=BySize")
     if found.step > found.total / 10:
-        said.append("--set loss=BySize, or a smaller --training batch")
+        said.append("a smaller --training batch")
     said.append("or set TMMSREC_MEMORY to what may be used")
     return ", ".join(said)
 
@@ -164,17 +169,20 @@ class _Probe:
 
     def __init__(self, method: Method, dataset: Dataset) -> None:
         self.method, self.dataset = method, dataset
-        self.items = max(1, min(dataset.n_items // 2, 2 * method.history + 128))
+        # So many items that a loss which reads only some of them does so here too.
+        enough = method.negatives.shared + 4 * (method.history + 1)
+        self.items = max(1, min(dataset.n_items // 2, max(enough, 2 * method.history + 128)))
         self.more = min(2 * self.items, dataset.n_items)
         self.base, self.wide, self.tall = self._model(self.items, 4), self._model(self.more, 4), self._model(self.items, 8)
 
     def _part(self, items: int, users: int) -> tuple[Dataset, Part]:
-        """Some of the items, and users who have met as much as is read of each."""
-        length = max(3, self.method.history + 1)
-        rng = np.random.default_rng(0)
-        met = rng.integers(1, max(1, items // 2) + 1, users * length)  # some items must be left to draw
-        times = np.tile(np.arange(length) * 86_400 + 1_500_000_000, users)
-        log = Interactions.of(np.repeat(np.arange(users), length), met, times)
+        """Some of the items, and users who have met the same of them: four as much as is read of each, the others what is usual."""
+        most = max(3, self.method.history + 1)
+        usual = max(3, min(most, len(self.dataset.interactions) // max(1, self.dataset.n_users)))
+        lengths = np.array([most] * 4 + [usual] * (users - 4))
+        at = np.concatenate([np.arange(length) for length in lengths])
+        met = np.random.default_rng(0).integers(1, max(1, self.items // 2) + 1, most)  # some items must be left to draw
+        log = Interactions.of(np.repeat(np.arange(users), lengths), met[at], 86_400 * at + 1_500_000_000)
         ids = Ids(list(range(users)), what="user")
         tiny = replace(self.dataset, interactions=log, catalog=self.dataset.catalog.first(items), users=ids, folder=None)
         return tiny, Part("train", log, log.lengths, np.arange(users))
@@ -208,11 +216,16 @@ class _Probe:
             optimiser=2 * dense + (rows if by_row else 0),
             best=kept if self.base.trainable else 0,
             features=self.bytes("features"),
-            stored=sum(f.rows.nbytes for name, f in self.dataset.features.items() if name in self.method.reads and not f.in_memory),
+            stored=self._stored(),
             log=self._log(),
             step=step,
             ranking=self._ranking(asked),
         )
+
+    def _stored(self) -> int:
+        """Of rows that the model reads from where they are."""
+        stored = [part.stored for part in self.base.modules() if isinstance(part, FrozenRows) and part.stored is not None]
+        return sum(s.rows.nbytes // len(s) for s in stored if isinstance(s, Stored)) * (self.dataset.n_items + 1)
 
     def _step(self, training: Training) -> int:
         """What is made on the way forward and kept for the way back."""
@@ -248,7 +261,7 @@ class _Probe:
         return float(sum(held.values()))
 
     def _log(self) -> int:
-        """Which events may be read, how often each item occurs, the order of users; pairs that were met, where negatives need them."""
+        """Which events may be read, how often items occur, the order of users; what users met, where negatives need it."""
         events, users = len(self.dataset.interactions), self.dataset.n_users
         return (40 if self.method.negatives.per_step else 24) * events + 64 * users
 
@@ -262,7 +275,8 @@ class _Probe:
         block = min(items, ITEMS)
         whole = 0 if type(self.base).item_blocks is not VectorModel.item_blocks else items
         read = sum(f.width for name, f in self.dataset.features.items() if name in self.method.reads)
-        return 4 * (min(asked * wide, WAITING) + block * (2 * wide + read) + whole * wide) + 9 * min(_ROWS, asked) * (items if items < ITEMS else SCORED)
+        vectors = min(asked * wide, WAITING) + block * (2 * wide + read) + whole * wide
+        return 4 * vectors + 9 * min(_ROWS, asked) * (items if items < ITEMS else SCORED)
 
 
 def _tensors(model: Model, kind: str) -> Iterable[Tensor]:

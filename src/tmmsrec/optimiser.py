@@ -1,4 +1,4 @@
-"""The optimiser of a training: Adam, and beside it, for learned tables of very many rows, one that touches only rows that were read."""
+"""The optimiser of a training: Adam, and for learned tables of very many rows one that touches only the rows that were read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ def optimiser(model: Model, how: Adam) -> torch.optim.Adam:
     adam = {"lr": how.lr, "betas": how.betas, "weight_decay": how.weight_decay, "fused": True}
     if how.tables == "whole":
         return torch.optim.Adam(parameters, **adam)  # type: ignore[arg-type]
-    tables = tables_of(model)
-    for table in tables:
+    for table in tables_of(model):
         table.sparse = True
-    return RowWise(parameters, {table.weight for table in tables}, **adam)
+    return RowWise(parameters, [table.weight for table in tables_of(model)], **adam)
 
 
 def tables_of(model: nn.Module) -> list[nn.Embedding]:
@@ -42,9 +41,9 @@ class RowWise(torch.optim.Adam):
         adam: of ``torch.optim.Adam``, for the others; ``lr`` and ``weight_decay`` are those of the rows too.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], tables: set[nn.Parameter], **adam: Any) -> None:
+    def __init__(self, parameters: list[nn.Parameter], tables: list[Tensor], **adam: Any) -> None:
         super().__init__(parameters, **adam)
-        self._tables = tables
+        self._tables = set(tables)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

@@ -99,9 +99,9 @@ def rank(model: Model, part: Part, *, history: int, exclude_seen: bool = False, 
     model.eval()
     if observe:
         model.observe(part)
-    each = _by_vectors if isinstance(model, VectorModel) else _by_scores
+    how = part, history, exclude_seen, size
     ranks, n_items = np.zeros(len(part)), 0
-    for chosen, tally in each(model, part, history, exclude_seen, size):  # type: ignore[operator]
+    for chosen, tally in _by_vectors(model, *how) if isinstance(model, VectorModel) else _by_scores(model, *how):
         ranks[chosen], n_items = tally.ranks().cpu().numpy(), tally.items
     model.train(was_training)
     return Ranks(part.users, part.targets, ranks, n_items, exclude_seen)
@@ -242,13 +242,13 @@ def _begin(model: VectorModel, group: Sequence[_Asking]) -> None:
     """Score the targets of a group, their vectors made in blocks of the shape that all others have."""
     targets = torch.cat([asking.targets for asking in group])
     wide = functional.pad(targets, (0, -len(targets) % ITEMS))
-    vectors = torch.cat([model.items(rows) for rows in wide.split(ITEMS)])[: len(targets)]
-    for asking, own in zip(group, vectors.split([len(asking.targets) for asking in group]), strict=True):
+    vectors = torch.cat([model.items(rows) for rows in torch.split(wide, ITEMS)])[: len(targets)]
+    for asking, own in zip(group, torch.split(vectors, [len(one.targets) for one in group]), strict=True):
         asking.begin(functional.pad(own, (0, 0, 0, max(0, SCORED - len(own)))))
 
 
 def _passes(model: VectorModel) -> Callable[[], Iterator[tuple[int, int, Tensor, bool]]]:
-    """A function that gives all items: their first and last, their vectors [m, D] with m even, and whether there are several blocks.
+    """A function that gives all items block by block: first, last + 1, vectors [m, D] with zeros below, and whether there are more.
 
     Where one block holds all items it is made once.
     """
@@ -260,7 +260,7 @@ def _passes(model: VectorModel) -> Callable[[], Iterator[tuple[int, int, Tensor,
     def blocks() -> Iterator[tuple[int, int, Tensor, bool]]:
         at = 0
         for made in model.item_blocks(ITEMS):
-            for block in made.split(SCORED):
+            for block in torch.split(made, SCORED):
                 yield at, at + len(block), functional.pad(block, (0, 0, 0, SCORED - len(block))), True
                 at += len(block)
 
@@ -268,5 +268,5 @@ def _passes(model: VectorModel) -> Callable[[], Iterator[tuple[int, int, Tensor,
 
 
 def _even(block: Tensor) -> Tensor:
-    """Rows [m, D] with zeros below: products whose width is no multiple of 8 are slower by a third (8,001 columns against 8,008)."""
+    """Rows [m, D] with zeros below: a product with 8,001 of them is slower by a third than one with 8,008."""
     return functional.pad(block, (0, 0, 0, -len(block) % 16))

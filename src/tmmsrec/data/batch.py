@@ -114,12 +114,13 @@ class Sampler:
     def _share(self) -> NDArray[np.float32]:
         """[I+1] of each item among the training events: how often a target is it."""
         counts = self.part.item_counts(self.n_items)
-        return (counts / max(1, counts.sum())).astype(np.float32)
+        share: NDArray[np.float32] = (counts / max(1, counts.sum())).astype(np.float32)
+        return share
 
     def draw(
         self, users: NDArray[np.int64], length: int, rng: np.random.Generator, targets: NDArray[np.integer] | None = None
     ) -> NDArray[np.int64]:
-        """Negatives for a batch of users: [B, length, per_step], or [shared] (fewer where the batch has too few targets [B, length])."""
+        """Negatives for a batch of users: [B, length, per_step], or [shared]; fewer where its targets [B, length] are too few."""
         if self.how.shared and self.how.by in ("batch", "mixed"):
             if targets is None:
                 raise ValueError(f"draws by '{self.how.by}' are made of the batch's targets: hand them in")

@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.stored import feature_rows
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.stored import feature_rows
 from tmmsrec.models.base import features_of
 from tmmsrec.nn.items import FrozenRows
 

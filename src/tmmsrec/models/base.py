@@ -218,7 +218,7 @@ class VectorModel(Model):
 
         Cut from all vectors; a model that makes each item's vector from that item alone can make them block by block.
         """
-        yield from self.items().split(most)
+        yield from torch.split(self.items(), most)
 
     def shares(self) -> dict[str, slice]:
         """Which coordinates of the vectors belong to which modality; the scores over them add up to the score."""

@@ -243,7 +243,7 @@ class SequentialModel(VectorModel):
     def item_blocks(self, most: int) -> Iterator[Tensor]:
         """The same vectors, of each block's items alone."""
         rows = torch.arange(self.n_items + 1, device=next(self.parameters()).device)
-        yield from (self.items(part) for part in rows.split(most)) if len(rows) > most else [self.items()]
+        yield from (self.items(part) for part in torch.split(rows, most)) if len(rows) > most else [self.items()]
 
     def shares(self) -> dict[str, slice]:
         """One slice per modality while the streams stay apart."""

@@ -104,7 +104,7 @@ class FrozenRows(ItemTable):
     def _every(self, stored: Stored) -> Tensor:
         """All rows [I+1, d], read and mapped a block at a time."""
         whole = torch.arange(len(stored), device=self.present.device)
-        made = (self._mapped(stored(rows)) for rows in whole.split(_ROWS))
+        made = (self._mapped(stored(rows)) for rows in torch.split(whole, _ROWS))
         if torch.is_grad_enabled():
             return torch.cat(list(made))
         first = next(made)

@@ -26,7 +26,6 @@ from tmmsrec.recommender.filtering import Filters
 from tmmsrec.recommender.people import People
 from tmmsrec.recommender.search import Index
 
-
 _BLOCK = 1 << 16  # item vectors that are made together
 
 
