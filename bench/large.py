@@ -20,7 +20,7 @@ import torch
 
 from bench.rows import Row, seconds
 from bench.worlds import histories
-from tmmsrec import loop, memory
+from tmmsrec import loop, machine, memory
 from tmmsrec.data.batch import Batch
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
@@ -71,7 +71,7 @@ def measure(modalities: str, items: int, users: int, folder: Path) -> dict[str, 
     method = replace(METHOD, modalities=tuple(modalities.split(",")))
     training = Training(epochs=1, rows=STEPS * BATCH, batch=BATCH, optimiser=Adam(tables="rowwise"))
     estimate = memory.need(method, dataset, training, len(valid))
-    print(estimate.said(memory.limit()), file=sys.stderr)
+    print(estimate.said(machine.memory()), file=sys.stderr)
     before, clock = peak_memory(), _Clock()
     with clock:
         fitted = fit(method, dataset, train=parts.train, valid=valid, training=training)

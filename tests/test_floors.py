@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "tmmsrec"
 FLOORS = {
-    "values": 1, "metrics": 1, "significance": 1, "data": 1, "nn": 1,
+    "values": 1, "metrics": 1, "significance": 1, "machine": 1, "data": 1, "nn": 1,
     "models": 2, "extract": 2,
     "training": 3, "space": 3, "zoo": 3, "ranking": 3, "checkpoint": 3,
     "fit": 4, "loop": 4, "optimiser": 4, "memory": 4,

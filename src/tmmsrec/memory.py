@@ -6,15 +6,14 @@ items, users and rows of a batch is measured there and carried on in a straight 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tmmsrec import machine
 from tmmsrec.data.batch import Sampler, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
@@ -100,7 +99,7 @@ def told(method: Method, dataset: Dataset, training: Training) -> list[str]:
     """What a person should know before a training begins: the memory, and the loss where the size of the catalogue chose it."""
     sized = method.sized(dataset.n_items)
     chosen = [f"loss: {getattr(sized, 'loss', None)}, for {dataset.n_items:,} items"] if sized != method else []
-    return [need(method, dataset, training).said(limit()), *chosen]
+    return [need(method, dataset, training).said(machine.memory()), *chosen]
 
 
 def check(method: Method, dataset: Dataset, training: Training, asked: int | None = None) -> None:
@@ -109,36 +108,12 @@ def check(method: Method, dataset: Dataset, training: Training, asked: int | Non
     Raises:
         DataProblem: what it needs, what there is, and what to set.
     """
-    has = limit()
+    has = machine.memory()
     if has is None or dataset.n_items + dataset.n_users <= SMALL:
         return
     found = need(method, dataset, training, asked)
     if found.total > has:
         raise DataProblem(f"{found.said(has)} does not fit: {_advice(method, dataset, training, found)}")
-
-
-def limit() -> int | None:
-    """Bytes of the device, of the machine or its control group; or what TMMSREC_MEMORY says: "40GB", or "unlimited" (None)."""
-    told = os.environ.get("TMMSREC_MEMORY")
-    if told:
-        return _read(told)
-    if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[1])
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else []
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = Path(file).read_text().strip() if Path(file).exists() else ""
-        found += [int(text)] if text.isdigit() else []
-    return min(found, default=None)
-
-
-def _read(told: str) -> int | None:
-    units = {"gib": GIB, "gb": 10**9, "mib": 1 << 20, "mb": 10**6, "": 1}
-    number = told.strip().lower().rstrip("gimb ")
-    unit = told.strip().lower()[len(number) :].strip()
-    try:
-        return None if told.strip().lower() == "unlimited" else int(float(number) * units[unit])
-    except (ValueError, KeyError):
-        raise DataProblem(f"TMMSREC_MEMORY={told!r} is no amount of memory: write 40GB, 24GiB or unlimited") from None
 
 
 def _advice(method: Method, dataset: Dataset, training: Training, found: Need) -> str:
@@ -210,7 +185,7 @@ class _Probe:
         # A table that is read in two places gets two gradients, which are added up.
         step = self._step(training) + (0 if by_row else tables)
         return Need(
-            process=_resident(),
+            process=machine.held(),
             parameters=kept,
             gradients=dense if self.base.trainable else 0,
             optimiser=2 * dense + (rows if by_row else 0),
@@ -293,10 +268,3 @@ def _tensors(model: Model, kind: str) -> Iterable[Tensor]:
 
 def _size(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
-
-
-def _resident() -> int:
-    """What the process holds now; 0 where the system does not tell."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS")), 0)
