@@ -190,14 +190,14 @@ class _Asking:
             scores[rows[here], items[here] - start] = -torch.inf
         return scores
 
-    def begin(self, block: Tensor) -> None:
-        """Score the targets by themselves: their vectors begin a block [m, D] of the shape that all others have.
+    def begin(self, vectors: Tensor) -> None:
+        """Score the targets, whose vectors are given, [B, D]; in blocks of the shape that all others have.
 
         A product of another shape may be rounded in another way, and equal vectors would not tie.
         """
-        n = len(self.targets)
-        own = (self.vectors @ block.T)[:, :n].diagonal()[:, None].contiguous()
-        numbers, column = torch.arange(n, device=own.device), torch.zeros_like(self.targets)
+        parts = [(self.vectors @ _wide(block).T)[SCORED * at :] for at, block in enumerate(torch.split(vectors, SCORED))]
+        own = torch.cat([part.diagonal() for part in parts])[: len(vectors), None].contiguous()
+        numbers, column = torch.arange(len(own), device=own.device), torch.zeros_like(self.targets)
         for one in [Beside.of(self.beside)] if self.beside else []:
             here = one.items == self.targets[one.rows]
             own.index_put_((one.rows[here], column[one.rows[here]]), one.values[here].to(own.dtype), accumulate=True)
@@ -244,7 +244,7 @@ def _begin(model: VectorModel, group: Sequence[_Asking]) -> None:
     wide = functional.pad(targets, (0, -len(targets) % ITEMS))
     vectors = torch.cat([model.items(rows) for rows in torch.split(wide, ITEMS)])[: len(targets)]
     for asking, own in zip(group, torch.split(vectors, [len(one.targets) for one in group]), strict=True):
-        asking.begin(functional.pad(own, (0, 0, 0, max(0, SCORED - len(own)))))
+        asking.begin(own)
 
 
 def _passes(model: VectorModel) -> Callable[[], Iterator[tuple[int, int, Tensor, bool]]]:
@@ -261,10 +261,15 @@ def _passes(model: VectorModel) -> Callable[[], Iterator[tuple[int, int, Tensor,
         at = 0
         for made in model.item_blocks(ITEMS):
             for block in torch.split(made, SCORED):
-                yield at, at + len(block), functional.pad(block, (0, 0, 0, SCORED - len(block))), True
+                yield at, at + len(block), _wide(block), True
                 at += len(block)
 
     return blocks
+
+
+def _wide(block: Tensor) -> Tensor:
+    """A block [m, D] with zeros below, as long as all others."""
+    return functional.pad(block, (0, 0, 0, SCORED - len(block)))
 
 
 def _even(block: Tensor) -> Tensor:
