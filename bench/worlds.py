@@ -21,13 +21,18 @@ def shop(
         widths: modality -> width of random features, all present.
     """
     rng = np.random.default_rng(seed)
+    log = histories(users, items, mean=mean, least=least, rng=rng)
+    features = {name: _features(items, width, rng) for name, width in (widths or {}).items()}
+    return Dataset.in_memory(f"{users:,} users", log, items, features, _titles(items, rng))
+
+
+def histories(users: int, items: int, *, mean: float, least: int, rng: np.random.Generator) -> Interactions:
+    """The log of such a shop."""
     lengths = least - 1 + rng.geometric(1 / (mean - least + 1), users)
     owner = np.repeat(np.arange(users), lengths)
     popular = rng.permutation(items) + 1
     chosen = popular[np.minimum((items * rng.random(len(owner)) ** 2).astype(np.int64), items - 1)]
-    log = Interactions.of(owner, chosen, rng.integers(12_000 * DAY, 17_500 * DAY, len(owner)), users)
-    features = {name: _features(items, width, rng) for name, width in (widths or {}).items()}
-    return Dataset.in_memory(f"{users:,} users", log, items, features, _titles(items, rng))
+    return Interactions.of(owner, chosen, rng.integers(12_000 * DAY, 17_500 * DAY, len(owner)), users)
 
 
 def _titles(items: int, rng: np.random.Generator, words: int = 400) -> pa.Table:

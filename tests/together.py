@@ -27,11 +27,15 @@ def jobs() -> dict[str, Job]:
         "bce": plain,
         "cross-entropy": replace(plain, loss=CrossEntropy()),
         "shared negatives": replace(plain, loss=SampledSoftmax(negatives=8, by="popularity")),
+        "the batch's targets": replace(plain, loss=SampledSoftmax(negatives=8, by="batch")),
         "last step": replace(plain, steps="last"),
         "pairs": shrunk(zoo.VBPR),
+        "rows": plain,
         "counts": zoo.methods()["markov"],
     }
     found = {name: Job(method, HOW, seed=3) for name, method in methods.items()}
+    by_row = replace(HOW, optimiser=replace(HOW.optimiser, tables="rowwise"))
+    found["rows"] = replace(found["rows"], training=by_row)
     return found | {"refit": Job(plain, replace(HOW, refit=True, bf16=True), seed=4)}
 
 

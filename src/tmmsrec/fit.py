@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tmmsrec import values
+from tmmsrec import memory, values
 from tmmsrec.checkpoint import Saver
 from tmmsrec.data.batch import Sampler
 from tmmsrec.data.dataset import Dataset
@@ -67,7 +67,7 @@ def fit(
     Raises:
         ValueError: a part of the wrong name, so that a test part cannot slip in; or a modality is missing.
         FloatingPointError: the loss became NaN or infinite (epoch and remedy are named).
-        DataProblem: the folder holds the checkpoint of another job.
+        DataProblem: the folder holds the checkpoint of another job, or the machine has too little memory (see ``memory.check``).
     """
     start = Start(method, dataset)
     chosen = go_on(start, train=train, valid=valid, training=training, seed=seed, folder=folder, watch=watch)
@@ -122,7 +122,9 @@ def _fit(
     watch: Watch,
 ) -> Fitted:
     """Pretraining, where the method asks for it, and training; without a validation part, all epochs."""
-    method, dataset = start.method, start.dataset
+    dataset = start.dataset
+    method = start.method.sized(dataset.n_items)
+    memory.check(method, dataset, training, 0 if valid is None else len(valid))
     torch.manual_seed(seed)
     model = method.build(dataset)
     if start.carry is not None:
@@ -134,7 +136,7 @@ def _fit(
     if not model.trainable:
         return Fitted(model.eval(), float("nan"), -1)
     stops = [int(part.stop.sum()) for part in (train, valid) if part is not None]
-    job = values.key(method, training, [dataset.fingerprint, seed, *stops, *([start.key] if start.key else [])])
+    job = values.key(start.method, training, [dataset.fingerprint, seed, *stops, *([start.key] if start.key else [])])
     among = dataset.n_items if start.taught is None else start.taught
     sampler, before, seconds = Sampler(train, among, method.negatives), method.pretraining, 0.0
     if before is not None and start.carry is None:

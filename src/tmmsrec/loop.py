@@ -22,6 +22,7 @@ from tmmsrec.data.ahead import ahead
 from tmmsrec.data.batch import Batch, Per, Rows, Sampler, training_batches
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Model
+from tmmsrec.optimiser import clip, optimiser
 from tmmsrec.processes import ALONE, Processes
 from tmmsrec.ranking import rank_shared
 from tmmsrec.sharing import shared
@@ -110,7 +111,7 @@ class Lesson:
             skip=skip,
             per=self.per,
             most=self.most,
-            share=processes.share,
+            share=processes.share if processes.size > 1 else None,
         )
 
 
@@ -128,10 +129,9 @@ class Loop:
         self.processes = Processes.here()
         self.metric = metrics.parse(training.metric)
         self.steps = -(-len(lesson) // training.batch)
-        how = training.optimiser
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
-        self.optimiser = torch.optim.Adam(self.parameters, lr=how.lr, betas=how.betas, weight_decay=how.weight_decay, fused=True)
+        self.optimiser = optimiser(model, training.optimiser)
         self.state = Checkpoint(best_weights=_copy(model), best=best)
         loss = torch.compile(lesson.loss, dynamic=True) if training.compile else lesson.loss
         self._loss = shared(loss, model, self.processes)
@@ -198,7 +198,7 @@ class Loop:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.training.optimiser.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.training.optimiser.clip)
+            clip(self.parameters, self.training.optimiser.clip)
         self.optimiser.step()
         self.model.after_step()
         return self.processes.mean(loss.detach().double())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -44,7 +45,16 @@ class _Share(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Times processes and share of targets: their mean is the mean over all targets."""
         if not len(batch.users):  # the last batch of a pass can have fewer rows than there are processes
-            # Nothing times the least parameter: a backward pass that met none would tell the others nothing.
-            return 0 * min((p for p in self.model.parameters() if p.requires_grad), key=Tensor.numel).sum()
+            return self._nothing(batch.users.device)
         mine = (batch.targets != 0).sum()
         return self._loss(batch) * (mine * self._processes / batch.events)
+
+    def _nothing(self, device: torch.device) -> Tensor:
+        """Zero, of some parameter: a backward pass that met none would tell the others nothing.
+
+        A table whose gradient is sparse has to have one in every process.
+        """
+        tables = [part for part in self.model.modules() if isinstance(part, nn.Embedding) and part.sparse]
+        if tables:
+            return 0 * torch.stack([table(torch.ones(1, dtype=torch.long, device=device)).sum() for table in tables]).sum()
+        return 0 * min((p for p in self.model.parameters() if p.requires_grad), key=Tensor.numel).sum()

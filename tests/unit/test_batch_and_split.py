@@ -277,3 +277,34 @@ def test_a_log_and_its_parts_are_told_in_a_line():
     log = Interactions.of(np.array([0, 0, 0, 1, 1, 1]), np.array([1, 2, 3, 3, 2, 1]), np.arange(6))
     assert repr(log) == "Interactions(2 users, 6 events)"
     assert repr(LeaveOneOut().cut(log).valid) == "Part(valid: 2 users, 2 of 6 events may be read)"
+
+
+@pytest.mark.parametrize("by", ["batch", "mixed"])
+def test_draws_from_the_batch_are_expected_as_often_as_they_come(by):
+    """Over many batches each item comes as often as was said, and the rest of a mixed draw is uniform."""
+    data = small(users=400, items=12)
+    part = LeaveOneOut().cut(data.interactions).train
+    sampler = Sampler(part, 12, Negatives(shared=40, by=by))
+    targets = np.zeros((20, 9), np.int64)
+    came, said, rng = np.zeros(13), np.zeros(13), np.random.default_rng(0)
+    pool = data.interactions.items[part.readable]
+    for _ in range(2000):
+        targets[:, :5] = rng.choice(pool, (20, 5))
+        drawn = sampler.draw(np.zeros(20, np.int64), 9, rng, targets)
+        assert len(drawn) == 40
+        own = drawn[: 40 if by == "batch" else 20]
+        assert np.isin(own, targets[targets != 0]).all()
+        came += np.bincount(drawn, minlength=13)
+        said[drawn] = sampler.expected(drawn)
+    assert np.abs(came[1:] / 2000 / said[1:] - 1).max() < 0.05
+    few = sampler.draw(np.zeros(1, np.int64), 2, rng, np.array([[3, 0]]))
+    assert len(few) == (1 if by == "batch" else 21)
+    with pytest.raises(ValueError, match="hand them in"):
+        sampler.draw(np.zeros(1, np.int64), 2, rng)
+
+
+def test_what_a_draw_does_not_need_is_not_made():
+    part = LeaveOneOut().cut(small().interactions).train
+    for how, made in ((Negatives(), set()), (Negatives(shared=4), set()), (Negatives(per_step=1), {"_met"})):
+        assert {"_met", "_probability", "_cumulative", "_share"} & set(vars(Sampler(part, 30, how))) == made
+    assert Sampler(part, 30, Negatives()).draw(np.arange(3), 5, np.random.default_rng(0)).shape == (3, 5, 0)

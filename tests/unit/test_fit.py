@@ -109,13 +109,18 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("after", [1, 4, 7, 11])
-def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, monkeypatch):
+BY_ROW = {"optimiser": Adam(tables="rowwise", clip=1.0)}
+
+
+@pytest.mark.parametrize(
+    ("after", "how"), [(1, {}), (4, {}), (7, {}), (11, {}), (1, BY_ROW), (4, BY_ROW), (11, BY_ROW)], ids=lambda v: str(v)[:12]
+)
+def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, how, monkeypatch):
     """The same, step by step: stopped in the middle of an epoch, with every step checkpointed."""
     from tmmsrec import checkpoint, loop
     from tmmsrec import fit as fitting
 
-    straight = train(data)
+    straight = train(data, **how)
     real, steps = loop.Loop.step, []
 
     def counted(self, batch):
@@ -136,9 +141,9 @@ def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, mo
     monkeypatch.setattr(fitting, "Saver", Caught)
     monkeypatch.setattr(loop.Loop, "step", counted)
     with pytest.raises(Killed):
-        train(data, tmp_path)
+        train(data, tmp_path, **how)
     monkeypatch.undo()
-    resumed = train(data, tmp_path)
+    resumed = train(data, tmp_path, **how)
     assert same_weights(straight, resumed)
     assert [r["loss"] for r in straight.history] == [r["loss"] for r in resumed.history]
 

@@ -11,6 +11,7 @@ from tmmsrec.nn.losses import (
     BCE,
     BPR,
     GBCE,
+    BySize,
     CrossEntropy,
     Drawn,
     Hinge,
@@ -33,6 +34,38 @@ def world(steps=400, items=30, width=8, seed=0):
     table = torch.randn(items + 1, width, generator=generator, dtype=torch.float64)
     targets = torch.randint(1, items + 1, (steps,), generator=generator)
     return states, table, targets, lambda rows=None: table if rows is None else table[rows]
+
+
+def test_by_size_takes_the_loss_that_is_meant():
+    chosen = BySize(bound=100, small=BCE(), large=BySize(bound=1000, small=GBCE(8), large=SampledSoftmax(64)))
+    assert [chosen.for_items(n) for n in (100, 101, 1000, 1001)] == [BCE(), GBCE(8), GBCE(8), SampledSoftmax(64)]
+    assert CrossEntropy().for_items(10**7) == CrossEntropy()
+    with pytest.raises(ValueError, match="for_items"):
+        _ = chosen.shared
+    states, _, targets, items = world()
+    drawn = Drawn(torch.zeros(0, dtype=torch.long), EMPTY, 30)
+    assert BySize()(states, targets, drawn, items) == CrossEntropy()(states, targets, drawn, items)
+
+
+@pytest.mark.parametrize("asked", [5, 400])
+def test_sampled_softmax_is_the_same_by_the_rows_that_are_asked_for_and_by_all(asked):
+    """As values and as gradients; 400 steps over 30 items ask for all of them, 5 for those that they need."""
+    states, table, targets, _ = world(steps=asked)
+    negatives, expected = torch.arange(1, 9), torch.full((8,), 0.5, dtype=torch.float64)
+    found = []
+    for among in (0, 10**6):
+        learned, seen = table.clone().requires_grad_(), []
+
+        def items(rows=None, learned=learned, seen=seen):
+            seen.append(rows)
+            return learned if rows is None else learned[rows]
+
+        loss = SampledSoftmax(8)(states, targets, Drawn(negatives, expected, among), items)
+        loss.backward()
+        found.append((loss.detach(), learned.grad))
+        assert [rows is None for rows in seen] == [among == 0]
+    assert torch.allclose(found[0][0], found[1][0])
+    assert torch.allclose(found[0][1], found[1][1])
 
 
 def test_bce_by_hand_and_at_zero():

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import small
+from tests.conftest import shrunk, small
+from tmmsrec import ranking, zoo
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.metrics import HR
 from tmmsrec.models.base import Model
+from tmmsrec.nn.items import LearnedRows
 from tmmsrec.ranking import rank, ranks_of
 
 
@@ -96,6 +98,47 @@ def test_blocks_of_users_change_nothing():
     part = LeaveOneOut().cut(data.interactions).test
     scorer = Scorer(lambda b: (b.users[:, None] * 7 + torch.arange(31)) % 13 * 1.0)
     assert np.array_equal(rank(scorer, part, history=5, size=3).ranks, rank(scorer, part, history=5, size=999).ranks)
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+@pytest.mark.parametrize("name", ["sasrec", "tmmsrec", "tmmsrec-mlp", "tmmsrec-plus", "bert4rec", "mmmlp", "vbpr", "freedom"])
+def test_blocks_of_items_change_nothing(name, exclude_seen, monkeypatch):
+    """Items one to nineteen have equal features, and equal rows where they are learned: they tie across blocks."""
+    data = small(items=50)
+    for one in data.features.values():
+        one.rows[1:20] = one.rows[1]
+    part = LeaveOneOut().cut(data.interactions).test
+    torch.manual_seed(0)
+    method = shrunk(zoo.methods()[name])
+    model = method.build(data)
+    model.prepare(LeaveOneOut().cut(data.interactions).train)
+    for table in (one.table for one in model.modules() if isinstance(one, LearnedRows) and len(one.table.weight) == 51):
+        table.weight.data[1:20] = table.weight.data[1]
+    whole = rank(model, part, history=method.history, exclude_seen=exclude_seen, size=7)
+    for made, scored in ((8, 8), (16, 4), (51, 17), (52, 9)):
+        monkeypatch.setattr(ranking, "ITEMS", made)
+        monkeypatch.setattr(ranking, "SCORED", scored)
+        monkeypatch.setattr(ranking, "WAITING", 100)  # several passes over the items
+        found = rank(model, part, history=method.history, exclude_seen=exclude_seen, size=7)
+        assert found.n_items == whole.n_items == 50
+        assert np.array_equal(found.ranks, whole.ranks), (made, scored)
+
+
+def test_in_blocks_too_nan_stands_before_the_target_and_a_nan_target_last(monkeypatch):
+    data = small(items=50)
+    part = LeaveOneOut().cut(data.interactions).test
+    torch.manual_seed(0)
+    model = shrunk(zoo.SASREC).build(data)
+    model.tables[0].table.weight.data[[5, 33]] = torch.nan
+    whole = rank(model, part, history=20)
+    monkeypatch.setattr(ranking, "ITEMS", 8)
+    monkeypatch.setattr(ranking, "SCORED", 8)
+    found = rank(model, part, history=20)
+    assert np.array_equal(found.ranks, whole.ranks)
+    broken = np.isin(part.targets, [5, 33])
+    assert broken.any()
+    assert (found.ranks[broken] == 49).all()
+    assert (found.ranks[~broken] >= 2).all()
 
 
 @pytest.mark.parametrize("training", [True, False])

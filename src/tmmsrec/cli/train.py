@@ -38,7 +38,7 @@ def fit(
     Under torchrun several processes, on one machine or many, train one model together:
     torchrun --nproc-per-node 4 -m tmmsrec fit ...
     """
-    from tmmsrec import values, zoo
+    from tmmsrec import memory, values, zoo
     from tmmsrec.data import split, store
     from tmmsrec.processes import joined
     from tmmsrec.study.path import named
@@ -53,6 +53,9 @@ def fit(
     with joined() as processes, screen.Screen(quiet=quiet or not processes.first, epochs=True) as listener:
         if (folder / "run.json").exists():
             listener.note("this run was done before")
+        elif not quiet and name not in zoo.FLOORS:
+            for line in memory.told(method, data, how):
+                listener.note(line)
         done = do(job, data, runs, watch=listener.training(name))
     if not processes.first:
         return

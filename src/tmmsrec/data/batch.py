@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -59,6 +60,13 @@ class Batch:
         """The same batch on another device."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
+    def only(self, rows: Tensor) -> Batch:
+        """These rows [b] of it, as wide as they need to be; ``events`` stays that of the whole."""
+        width = max(1, int(self.mask[rows].sum(-1).max())) if len(rows) else 1
+        own = {name: getattr(self, name)[rows, :width] for name in ("items", "times", "now", "targets")}
+        negatives = self.negatives if self.negatives.dim() == 1 else self.negatives[rows, :width]
+        return replace(self, users=self.users[rows], negatives=negatives, **own)
+
     def pinned(self) -> Batch:
         """The same batch in memory from which a GPU copies while others work."""
         return self._each(Tensor.pin_memory)
@@ -77,8 +85,9 @@ class Negatives:
 
     Attributes:
         per_step: uniform draws per step from the items that the user has not met in training (paper section 2.7).
-        shared: draws for the whole batch, with replacement.
-        by: "uniform" or "popularity" (training counts plus one), for shared draws.
+        shared: draws for the whole batch.
+        by: how shared ones are drawn: "uniform" or by "popularity" (training counts plus one), with replacement; "batch", of the
+            batch's own targets; or "mixed", half of them targets and half uniform.
     """
 
     per_step: int = 0
@@ -87,31 +96,60 @@ class Negatives:
 
 
 class Sampler:
-    """Draws negatives for one training part."""
+    """Draws negatives for one training part; what a kind of draw does not need is not made."""
 
     def __init__(self, part: Part, n_items: int, how: Negatives) -> None:
-        self.n_items, self.how = n_items, how
-        log = part.interactions
-        user = np.repeat(np.arange(log.users, dtype=np.int64), log.lengths)
-        readable = part.readable
-        met = np.unique(user[readable] * (n_items + 1) + log.items[readable])
-        self._met = met
-        distinct = np.bincount(met // (n_items + 1), minlength=log.users)
-        if how.per_step and len(part.users) and distinct[part.users].max() >= n_items:
+        self.part, self.n_items, self.how = part, n_items, how
+        if not how.per_step:
+            return
+        met = self._met
+        distinct = np.bincount(met // (n_items + 1), minlength=part.interactions.users)
+        if len(part.users) and distinct[part.users].max() >= n_items:
             full = part.users[int(np.argmax(distinct[part.users] >= n_items))]
             raise DataProblem(f"user row {full} has met all {n_items} items: no negative is left to draw")
-        weights = part.item_counts(n_items)[1:] + 1.0 if how.by == "popularity" else np.ones(n_items)
-        self._probability = np.concatenate([[0.0], weights / weights.sum()])
-        self._cumulative = np.cumsum(self._probability)
 
-    def draw(self, users: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Negatives for a batch of users: [B, length, per_step], or [shared]."""
+    @cached_property
+    def _met(self) -> NDArray[np.int64]:
+        """Sorted: user row * (I+1) + item row of everything that was met."""
+        log = self.part.interactions
+        user = np.repeat(np.arange(log.users, dtype=np.int64), log.lengths)
+        readable = self.part.readable
+        return np.unique(user[readable] * (self.n_items + 1) + log.items[readable])
+
+    @cached_property
+    def _probability(self) -> NDArray[np.float64]:
+        """[I+1] of each item in a draw from the catalogue."""
+        by_count = self.how.by == "popularity"
+        weights = self.part.item_counts(self.n_items)[1:] + 1.0 if by_count else np.ones(self.n_items)
+        return np.concatenate([[0.0], weights / weights.sum()])
+
+    @cached_property
+    def _cumulative(self) -> NDArray[np.float64]:
+        return np.cumsum(self._probability)
+
+    @cached_property
+    def _share(self) -> NDArray[np.float32]:
+        """[I+1] of each item among the training events: how often a target is it."""
+        counts = self.part.item_counts(self.n_items)
+        share: NDArray[np.float32] = (counts / max(1, counts.sum())).astype(np.float32)
+        return share
+
+    def draw(
+        self, users: NDArray[np.int64], length: int, rng: np.random.Generator, targets: NDArray[np.integer] | None = None
+    ) -> NDArray[np.int64]:
+        """Negatives for a batch of users: [B, length, per_step], or [shared]; fewer where its targets [B, length] are too few."""
+        if self.how.shared and self.how.by in ("batch", "mixed"):
+            if targets is None:
+                raise ValueError(f"draws by '{self.how.by}' are made of the batch's targets: hand them in")
+            own = targets[targets != 0].astype(np.int64)
+            chosen = rng.choice(own, min(self._from_targets, len(own)), replace=False)
+            return np.concatenate([chosen, rng.integers(1, self.n_items + 1, self.how.shared - self._from_targets)])
         if self.how.shared:
             at: NDArray[np.int64] = np.searchsorted(self._cumulative, rng.random(self.how.shared) * self._cumulative[-1], "right")
             return at
         owner = np.broadcast_to(users[:, None, None], (len(users), length, self.how.per_step))
         drawn = rng.integers(1, self.n_items + 1, owner.shape)
-        while True:
+        while self.how.per_step:
             keys = owner * (self.n_items + 1) + drawn
             at = np.searchsorted(self._met, keys)
             again = self._met[np.minimum(at, len(self._met) - 1)] == keys
@@ -120,9 +158,19 @@ class Sampler:
             drawn[again] = rng.integers(1, self.n_items + 1, int(again.sum()))
         return drawn
 
+    @property
+    def _from_targets(self) -> int:
+        """How many shared negatives are to be targets of the batch."""
+        return {"batch": self.how.shared, "mixed": self.how.shared // 2}.get(self.how.by, 0)
+
     def expected(self, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
         """How often each shared negative was expected in a draw, [shared]; empty for draws per step."""
-        return self.how.shared * self._probability[drawn] if self.how.shared else np.zeros(0)
+        if not self.how.shared:
+            return np.zeros(0)
+        if not self._from_targets:
+            return self.how.shared * self._probability[drawn]
+        uniform = self.how.shared - self._from_targets
+        return (len(drawn) - uniform) * self._share[drawn].astype(np.float64) + uniform / self.n_items
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +226,7 @@ def training_batches(
     skip: int = 0,
     per: Per = "user",
     most: int | None = None,
-    share: Callable[[int], NDArray[np.int64]] = np.arange,
+    share: Callable[[int], NDArray[np.int64]] | None = None,
 ) -> Iterator[Batch]:
     """One pass over a training part: every row once, or a random share of them, in batches of similar lengths.
 
@@ -194,8 +242,8 @@ def training_batches(
         skip: batches to leave out at the start.
         per: what a row is, see ``Rows.of``; rows per event have a target at their last step only.
         most: how many rows a pass has at the most.
-        share: which of a batch's n rows are wanted here, where several processes share each batch.  What is drawn is drawn for the
-            whole batch, so that the shares laid together are the batch of a process on its own.
+        share: which of a batch's n rows are wanted here, where several processes share each batch; None for all.  What is drawn is
+            drawn for the whole batch, so that the shares laid together are the batch of a process on its own.
     """
     rng = np.random.default_rng(seed)
     rows = Rows.of(part, length, per)
@@ -206,29 +254,27 @@ def training_batches(
         if number < skip:
             continue
         chosen = chunks[which]
-        whole = max(1, int(rows.steps[chosen].max()))
-        drawn = sampler.draw(rows.users[chosen], whole, np.random.default_rng((*seed, number)))
-        events, mine = int(rows.steps[chosen].sum()) if per == "user" else len(chosen), share(len(chosen))
-        chosen = chosen[mine]
         users, last, count = rows.users[chosen], rows.last[chosen], rows.steps[chosen]
-        log, width = part.interactions, max(1, int(count.max(initial=1)))
-        drawn = drawn if drawn.ndim == 1 else drawn[mine, :width]
+        log, width = part.interactions, max(1, int(count.max()))
         slots = np.arange(width)
         read = slots < count[:, None]
         at = np.where(read, (last - count)[:, None] + slots, 0)
         # A target stands at the step before it: at every step, or at the newest one (the first column of an empty history).
         asked = read if per == "user" else slots == np.maximum(count, 1)[:, None] - 1
         ahead = np.where(asked, (last - np.maximum(count, 1))[:, None] + slots + 1, 0)
-        yield _batch(
+        targets = np.where(asked, log.items[ahead], 0)
+        drawn = sampler.draw(users, width, np.random.default_rng((*seed, number)), targets)
+        whole = _batch(
             users,
             np.where(read, log.items[at], 0),
             np.where(read, log.times[at], 0),
             np.where(asked, log.times[ahead], np.where(read, log.times[np.minimum(at + 1, len(log) - 1)], 0)),
-            np.where(asked, log.items[ahead], 0),
+            targets,
             drawn,
             sampler.expected(drawn),
-            events=events,
+            events=int(asked.sum()),
         )
+        yield whole if share is None else whole.only(torch.from_numpy(share(len(chosen))))
 
 
 def ranking_batches(part: Part, *, size: int, length: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tmmsrec.data.ids import Ids
+from tmmsrec.data.mapping import blocks
 from tmmsrec.data.problems import DataProblem
+
+HELD = 1 << 30  # bytes of feature rows that a model holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,14 +21,18 @@ class Features:
     """One modality's frozen rows.
 
     Attributes:
-        rows: [I+1, f] float32; row 0 (padding) and the rows of items without this modality are zero.
+        rows: [I+1, f] float32, or float16; row 0 (padding) and the rows of items without this modality are zero.  They may be a
+            map of a file larger than memory.
         present: [I+1] bool; False where the modality is missing (row 0 always).  Missing is not zero: models mask it.
         provenance: how the rows were made (encoder, version or hash, template, coverage, what was fitted on what).
+        held: whether a model holds the rows in memory, or leaves them where they are and reads those that a batch needs; None: it
+            holds up to 1 GiB of them.
     """
 
-    rows: NDArray[np.float32]
+    rows: NDArray[np.floating]
     present: NDArray[np.bool_]
     provenance: dict[str, Any] = field(default_factory=dict)
+    held: bool | None = None
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or len(self.rows) != len(self.present):
@@ -35,6 +42,11 @@ class Features:
     def width(self) -> int:
         """How many numbers describe one item."""
         return int(self.rows.shape[1])
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether a model holds the rows."""
+        return self.rows.nbytes <= HELD if self.held is None else self.held
 
     @property
     def coverage(self) -> float:
@@ -53,11 +65,10 @@ class Features:
                 f"{name} features have {len(self.rows)} rows; the catalogue needs {n_items + 1} "
                 f"(row 0 for padding, then {n_items} items)"
             )
-        bad = ~np.isfinite(self.rows).all(axis=1)
-        if bad.any():
-            raise DataProblem(
-                f"{name} features hold NaN or infinity in {int(bad.sum())} rows, first at item row {int(np.argmax(bad))}"
-            )
+        bad = [at + np.flatnonzero(~np.isfinite(rows).all(axis=1)) for at, rows in blocks(self.rows)]
+        if count := sum(map(len, bad)):
+            first = next(int(rows[0]) for rows in bad if len(rows))
+            raise DataProblem(f"{name} features hold NaN or infinity in {count} rows, first at item row {first}")
         if self.present[0] or np.any(self.rows[0]):
             raise DataProblem(f"{name} features: row 0 is padding and must be zero and absent")
 
@@ -84,6 +95,13 @@ class Catalog:
     def text_columns(self) -> list[str]:
         """Names of the fields that are text."""
         return [c for c in self.fields.column_names if c != "image"]
+
+    def first(self, n: int) -> Catalog:
+        """The first n items."""
+        features = {
+            m: replace(f, rows=f.rows[: n + 1], present=f.present[: n + 1], held=f.in_memory) for m, f in self.features.items()
+        }
+        return Catalog(Ids(self.ids.array.slice(0, n), first=self.ids.first, what=self.ids.what), self.fields.slice(0, n), features)
 
     def describe(self, row: int) -> dict[str, Any]:
         """The known fields of an item row, missing ones left out."""

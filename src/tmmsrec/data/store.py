@@ -146,7 +146,8 @@ def save_features(folder: Path | str, name: str, features: Features) -> None:
 
 def _write_features(folder: Path, features: Features) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "rows.npy", np.asarray(features.rows, dtype=np.float32))
+    half = features.rows.dtype == np.float16
+    np.save(folder / "rows.npy", np.asarray(features.rows, dtype=np.float16 if half else np.float32))
     np.save(folder / "present.npy", features.present)
     (folder / "provenance.json").write_text(json.dumps(features.provenance, indent=2, ensure_ascii=False), encoding="utf-8")
 

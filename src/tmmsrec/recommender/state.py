@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,6 +25,8 @@ from tmmsrec.recommender.asking import NOBODY, Asked, now_seconds, of_known
 from tmmsrec.recommender.filtering import Filters
 from tmmsrec.recommender.people import People
 from tmmsrec.recommender.search import Index
+
+_BLOCK = 1 << 16  # item vectors that are made together
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,7 @@ class State:
         if not isinstance(self.model, VectorModel):
             return None
         with torch.inference_mode():
-            vectors = self.model.items().contiguous()
+            vectors = _gathered(self.model.item_blocks(_BLOCK), self.dataset.n_items + 1)
         if len(vectors) != self.dataset.n_items + 1:
             raise DataProblem(
                 f"the model has {len(vectors) - 1} items and the dataset {self.dataset.n_items}: they do not belong together"
@@ -205,6 +209,19 @@ class State:
         _ = self.vectors, self.norms, self.knows, self.popularity
         _ = None in self.dataset.users, None in self.dataset.catalog.ids  # makes their look-up tables
         return self
+
+
+def _gathered(blocks: Iterator[Tensor], expected: int) -> Tensor:
+    """Blocks of vectors in one table; where there are as many as expected, they are never held twice."""
+    first = next(blocks)
+    if len(first) == expected:
+        return first.contiguous()
+    whole, at = first.new_empty(expected, first.shape[1]), 0
+    for block in chain([first], blocks):
+        if at + len(block) > expected:
+            return torch.cat([whole[:at], block, *blocks])  # the caller refuses it
+        whole[at : at + len(block)], at = block, at + len(block)
+    return whole[:at]
 
 
 def build(method: Method, dataset: Dataset, trained: int, users: int | None = None) -> Model:
