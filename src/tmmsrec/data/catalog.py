@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.problems import DataProblem
 
+_BLOCK = 65_536  # rows looked at together: they may be more than memory holds
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
     """One modality's frozen rows.
 
     Attributes:
-        rows: [I+1, f] float32; row 0 (padding) and the rows of items without this modality are zero.
+        rows: [I+1, f] float32, or float16 to take half the room; may lie on disk.  Row 0 (padding) and the rows of items
+            without this modality are zero.
         present: [I+1] bool; False where the modality is missing (row 0 always).  Missing is not zero: models mask it.
         provenance: how the rows were made (encoder, version or hash, template, coverage, what was fitted on what).
     """
 
-    rows: NDArray[np.float32]
+    rows: NDArray[np.floating]
     present: NDArray[np.bool_]
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -35,6 +38,11 @@ class Features:
     def width(self) -> int:
         """How many numbers describe one item."""
         return int(self.rows.shape[1])
+
+    @property
+    def whole(self) -> NDArray[np.float32]:
+        """All rows as float32, in which everything computes; in memory unless they are float32 already."""
+        return np.asarray(self.rows, dtype=np.float32)
 
     @property
     def coverage(self) -> float:
@@ -53,7 +61,7 @@ class Features:
                 f"{name} features have {len(self.rows)} rows; the catalogue needs {n_items + 1} "
                 f"(row 0 for padding, then {n_items} items)"
             )
-        bad = ~np.isfinite(self.rows).all(axis=1)
+        bad = np.concatenate([~np.isfinite(self.rows[at : at + _BLOCK]).all(axis=1) for at in range(0, len(self.rows), _BLOCK)])
         if bad.any():
             raise DataProblem(
                 f"{name} features hold NaN or infinity in {int(bad.sum())} rows, first at item row {int(np.argmax(bad))}"

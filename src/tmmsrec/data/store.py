@@ -144,9 +144,21 @@ def save_features(folder: Path | str, name: str, features: Features) -> None:
         _write_features(fresh, features)
 
 
+def put_features(folder: Path, made: Path, n_items: int) -> None:
+    """Take in a modality's files, made in another folder of the same disk; without a copy, atomically.
+
+    Raises:
+        DataProblem: files that are damaged or do not fit so many items.
+    """
+    read_features(made).check(folder.name, n_items)
+    with atomic_folder(folder) as fresh:
+        for file in sorted(made.iterdir()):
+            os.replace(file, fresh / file.name)
+
+
 def _write_features(folder: Path, features: Features) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "rows.npy", np.asarray(features.rows, dtype=np.float32))
+    np.save(folder / "rows.npy", features.rows if features.rows.dtype == np.float16 else np.asarray(features.rows, np.float32))
     np.save(folder / "present.npy", features.present)
     (folder / "provenance.json").write_text(json.dumps(features.provenance, indent=2, ensure_ascii=False), encoding="utf-8")
 
@@ -186,14 +198,15 @@ def load(folder: Path | str, *, features: bool = True) -> Dataset:
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as problem:
         raise DataProblem(f"the Dataset in {folder} is damaged: {problem}; run 'tmmsrec prepare' again") from None
     if features and (folder / "features").is_dir():
-        found = {p.name: _read_features(p) for p in sorted((folder / "features").iterdir()) if not p.name.startswith(".")}
+        found = {p.name: read_features(p) for p in sorted((folder / "features").iterdir()) if not p.name.startswith(".")}
         for name, one in found.items():
             one.check(name, dataset.n_items)
         dataset = replace(dataset, catalog=replace(catalog, features=found))
     return dataset
 
 
-def _read_features(folder: Path) -> Features:
+def read_features(folder: Path) -> Features:
+    """One modality's files, memory-mapped; raises DataProblem for damaged ones."""
     try:
         rows = np.load(folder / "rows.npy", mmap_mode="r")
         present = np.load(folder / "present.npy", mmap_mode="r")

@@ -208,7 +208,7 @@ class Projected(AttributeHeads):
         super().__init__()
         self.temperature = temperature
         # A copy: the dataset's arrays may be read-only maps of files.
-        rows = {m: FrozenRows(torch.tensor(f.rows), torch.tensor(f.present), width) for m, f in tables.items()}
+        rows = {m: FrozenRows(torch.tensor(f.whole), torch.tensor(f.present), width) for m, f in tables.items()}
         self.tables = nn.ModuleDict(rows)
         self.heads = nn.ModuleDict({f"{t}_{m}": nn.Linear(width, width) for m in tables for t in ("aap", "map")})
 

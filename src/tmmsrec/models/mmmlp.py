@@ -86,7 +86,7 @@ class MMMLP(Method):
     def build(self, dataset: Dataset) -> MMMLPModel:
         """Branches for the dataset's items; raises ValueError when it lacks a modality."""
         read = features_of(dataset, self.modalities)
-        frozen = [FrozenRows(torch.tensor(f.rows), torch.tensor(f.present), self.width) for f in read]
+        frozen = [FrozenRows(torch.tensor(f.whole), torch.tensor(f.present), self.width) for f in read]
         tables: list[ItemTable] = [LearnedRows(dataset.n_items, self.width), *frozen]
         return MMMLPModel(self, tables, dataset.n_items)
 

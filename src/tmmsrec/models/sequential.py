@@ -156,7 +156,7 @@ class Sequential(Method):
             return LearnedRows(dataset.n_items, self.width)
         features = dataset.features[modality]
         # A copy: the dataset's arrays may be read-only maps of files.
-        return FrozenRows(torch.tensor(features.rows), torch.tensor(features.present), self.width)
+        return FrozenRows(torch.tensor(features.whole), torch.tensor(features.present), self.width)
 
 
 class SequentialModel(VectorModel):
