@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -85,7 +86,10 @@ def extract_into(place: Path, source: Source, work: Work, form: Form, report: Pa
 
 
 def _put(place: Path, modality: str, made: Path, report: Path | None, fitted: Fitted, items: int) -> None:
-    """Take what was assembled to where it belongs."""
+    """Take what was assembled to where it belongs; what a process left that was killed while it did so is removed."""
+    for left in (*place.glob(f"features/.{modality}.*"), *place.glob(f"encoders/.{modality}.*")):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
         (made / "missing.parquet").replace(report)
