@@ -122,7 +122,8 @@ def _fit(
     watch: Watch,
 ) -> Fitted:
     """Pretraining, where the method asks for it, and training; without a validation part, all epochs."""
-    method, dataset = start.method, start.dataset
+    dataset = start.dataset
+    method = start.method.sized(dataset.n_items)
     torch.manual_seed(seed)
     model = method.build(dataset)
     if start.carry is not None:
@@ -134,7 +135,7 @@ def _fit(
     if not model.trainable:
         return Fitted(model.eval(), float("nan"), -1)
     stops = [int(part.stop.sum()) for part in (train, valid) if part is not None]
-    job = values.key(method, training, [dataset.fingerprint, seed, *stops, *([start.key] if start.key else [])])
+    job = values.key(start.method, training, [dataset.fingerprint, seed, *stops, *([start.key] if start.key else [])])
     among = dataset.n_items if start.taught is None else start.taught
     sampler, before, seconds = Sampler(train, among, method.negatives), method.pretraining, 0.0
     if before is not None and start.carry is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tmmsrec.data.batch import Batch, ranking_batches
+from tmmsrec.data.batch import ranking_batches
 from tmmsrec.data.split import Part
-from tmmsrec.models.base import Model, VectorModel, with_beside
+from tmmsrec.models.base import Model, VectorModel
+from tmmsrec.nn.beside import Beside
+
+ITEMS = 1 << 16  # item vectors in a block
+_WAITING = 1 << 26  # numbers in user vectors that wait for the same pass over the items: 256 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,62 +48,219 @@ def ranks_of(scores: Tensor, targets: Tensor) -> Tensor:
         scores: [B, I+1], column 0 (padding) is left out.
         targets: [B] item rows.
     """
-    scores = scores[:, 1:]
-    own = scores.gather(1, (targets - 1)[:, None])
-    not_below = scores.shape[1] - (scores <= own).sum(1, dtype=torch.int32)  # higher, or NaN; int32 sums in half the time
-    ties = (scores == own).sum(1, dtype=torch.int32) - 1
-    ranks = not_below.double() + ties.double() / 2
-    return torch.where(own[:, 0].isnan(), float(scores.shape[1] - 1), ranks)
+    tally = _Tally(scores.gather(1, targets[:, None]))
+    tally.count(scores[:, 1:])
+    return tally.ranks()
+
+
+class _Tally:
+    """How targets stand among items that are counted block by block; the targets themselves must be among them.
+
+    Args:
+        own: [B, 1] the targets' scores.
+    """
+
+    def __init__(self, own: Tensor) -> None:
+        self.own, self.items = own, 0
+        self._not_below, self._ties = (torch.zeros(len(own), dtype=torch.int32, device=own.device) for _ in range(2))
+
+    def count(self, scores: Tensor) -> None:
+        """Take the scores [B, m] of more items."""
+        self.items += scores.shape[1]
+        self._not_below += scores.shape[1] - (scores <= self.own).sum(1, dtype=torch.int32)  # higher, or NaN
+        self._ties += (scores == self.own).sum(1, dtype=torch.int32)  # int32 sums in half the time
+
+    def ranks(self) -> Tensor:
+        """[B] float64."""
+        ranks = self._not_below.double() + (self._ties - 1).double() / 2
+        return torch.where(self.own[:, 0].isnan(), float(self.items - 1), ranks)
 
 
 @torch.inference_mode()
 def rank(model: Model, part: Part, *, history: int, exclude_seen: bool = False, size: int = 512, observe: bool = True) -> Ranks:
-    """Rank every item for every user of a validation or test part, in blocks of users.
+    """Rank every item for every user of a validation or test part, in blocks of users and, for inner products, of items.
 
     Args:
         model: put into evaluation mode for the duration.
         part: whose targets are ranked.
         history: how many of each user's newest events the model reads (``Method.history``).
         exclude_seen: leave out items in the user's history.
-        size: users per block; scores take ``size * (I+1)`` numbers.
+        size: users per block; scores take ``size`` times 65,536 numbers at the most, of a model whose score is no inner product
+            ``size * (I+1)``.
         observe: tell the model of the part's readable events first, as models that count need it.
     """
     was_training = model.training
     model.eval()
     if observe:
         model.observe(part)
-    device = next((t.device for t in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
-    score = scorer(model)
-    targets = torch.from_numpy(part.targets.astype(np.int64)).to(device)
-    ranks = np.zeros(len(part))
-    for chosen, batch in ranking_batches(part, size=size, length=history):
-        batch = batch.to(device)
-        scores = score(batch)
-        if exclude_seen:
-            scores = hide_seen(scores, part, chosen)
-        ranks[chosen] = ranks_of(scores, targets[torch.from_numpy(chosen).to(device)]).cpu().numpy()
+    each = _by_vectors if isinstance(model, VectorModel) else _by_scores
+    ranks, n_items = np.zeros(len(part)), 0
+    for chosen, tally in each(model, part, history, exclude_seen, size):  # type: ignore[operator]
+        ranks[chosen], n_items = tally.ranks().cpu().numpy(), tally.items
     model.train(was_training)
-    n_items = int(scores.shape[1] - 1)
     return Ranks(part.users, part.targets, ranks, n_items, exclude_seen)
 
 
-def scorer(model: Model) -> Callable[[Batch], Tensor]:
-    """The model's scores [B, I+1] as a function of batches; item vectors are made once and kept."""
-    if not isinstance(model, VectorModel):
-        return model.score
-    users, items = model.users, model.items()
-    # Products whose width is no multiple of 8 are slower by a third (8,001 columns against 8,008).
-    padded = functional.pad(items, (0, 0, 0, -len(items) % 16)).T
-    return lambda batch: with_beside((users(batch) @ padded)[:, : len(items)], model.beside(batch))
+_Told = Iterator[tuple[NDArray[np.int64], _Tally]]
+
+
+def _device(model: Model) -> torch.device:
+    return next((t.device for t in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
+
+
+def _targets(part: Part, chosen: NDArray[np.int64], device: torch.device) -> Tensor:
+    return torch.from_numpy(part.targets[chosen].astype(np.int64)).to(device)
+
+
+def _by_scores(model: Model, part: Part, history: int, exclude_seen: bool, size: int) -> _Told:
+    """Places among the part's users and how their targets stand, by the scores of all items at once."""
+    device = _device(model)
+    for chosen, batch in ranking_batches(part, size=size, length=history):
+        scores = model.score(batch.to(device))
+        if exclude_seen:
+            scores = hide_seen(scores, part, chosen)
+        tally = _Tally(scores.gather(1, _targets(part, chosen, device)[:, None]))
+        tally.count(scores[:, 1:])
+        yield chosen, tally
 
 
 def hide_seen(scores: Tensor, part: Part, chosen: NDArray[np.int64]) -> Tensor:
     """Scores [B, I+1] with -inf for every item that the users may be read to have met, their whole history long."""
+    rows, items = (place.to(scores.device) for place in _seen(part, chosen))
+    scores = scores.expand(len(chosen), -1).clone()
+    scores[rows, items] = -torch.inf
+    return scores
+
+
+def _seen(part: Part, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """What the users at these places may be read to have met, [m]: the user's row in the block, and the item."""
     users = part.users[chosen]
     log, stop = part.interactions, part.stop[users]
     owner = np.repeat(np.arange(len(users)), stop)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(stop) - stop, stop)
     items = log.items[np.repeat(log.offsets[users], stop) + within]
-    scores = scores.expand(len(users), -1).clone()
-    scores[torch.from_numpy(owner).to(scores.device), torch.from_numpy(items.astype(np.int64)).to(scores.device)] = -torch.inf
-    return scores
+    return torch.from_numpy(owner), torch.from_numpy(items.astype(np.int64))
+
+
+@dataclass(eq=False)
+class _Asking:
+    """A block of users who wait for the items to pass.
+
+    Attributes:
+        chosen: [B] their places among the part's users.
+        vectors: [B, D].
+        targets: [B].
+        beside: what stands beside the inner products.
+        seen: rows and items [m] that are left out.
+        tally: how the targets stand so far.
+    """
+
+    chosen: NDArray[np.int64]
+    vectors: Tensor
+    targets: Tensor
+    beside: list[Beside]
+    seen: tuple[Tensor, Tensor] | None
+    tally: _Tally | None = None
+
+    def count(self, block: Tensor, start: int, end: int) -> None:
+        """Take the items ``start`` to ``end - 1``, whose vectors begin the block [m, D]."""
+        scores = self._adjusted((self.vectors @ block.T)[:, : end - start], start, end)
+        here = ((self.targets >= start) & (self.targets < end)).nonzero()[:, 0]
+        place = self.targets[here] - start
+        if self.tally is None:
+            self.tally = _Tally(scores.gather(1, self.targets[:, None]))
+        scores[here, place] = self.tally.own[here, 0]  # a target is equal to itself, however its product was rounded
+        self.tally.count(scores if start else scores[:, 1:])
+
+    def _adjusted(self, scores: Tensor, start: int, end: int) -> Tensor:
+        """Scores [B, end - start] with what stands beside them, and without what was seen."""
+        for one in [Beside.of(self.beside)] if self.beside else []:
+            here = (one.items >= start) & (one.items < end)
+            place = one.rows[here], one.items[here] - start
+            scores.index_put_(place, one.values[here].to(scores.dtype), accumulate=True)
+        if self.seen is not None:
+            rows, items = self.seen
+            here = (items >= start) & (items < end)
+            scores[rows[here], items[here] - start] = -torch.inf
+        return scores
+
+    def begin(self, block: Tensor) -> None:
+        """Score the targets by themselves: their vectors begin a block [m, D] of the shape that all others have.
+
+        A product of another shape may be rounded in another way, and equal vectors would not tie.
+        """
+        n = len(self.targets)
+        own = (self.vectors @ block.T)[:, :n].diagonal()[:, None].contiguous()
+        numbers, column = torch.arange(n, device=own.device), torch.zeros_like(self.targets)
+        for one in [Beside.of(self.beside)] if self.beside else []:
+            here = one.items == self.targets[one.rows]
+            own.index_put_((one.rows[here], column[one.rows[here]]), one.values[here].to(own.dtype), accumulate=True)
+        if self.seen is not None:
+            rows, items = self.seen
+            met = torch.isin(numbers, rows[items == self.targets[rows]])
+            own[met] = -torch.inf
+        self.tally = _Tally(own)
+
+
+def _by_vectors(model: VectorModel, part: Part, history: int, exclude_seen: bool, size: int) -> _Told:
+    """The same by inner products, each block of items with all blocks of users in turn."""
+    blocks = _passes(model)
+    for group in _groups(model, part, history, exclude_seen, size):
+        for start, end, block, several in blocks():
+            if several and not start:
+                _begin(model, group)
+            for asking in group:
+                asking.count(block, start, end)
+        for asking in group:
+            assert asking.tally is not None
+            yield asking.chosen, asking.tally
+
+
+def _groups(model: VectorModel, part: Part, history: int, exclude_seen: bool, size: int) -> Iterator[list[_Asking]]:
+    """Blocks of users, as many together as their vectors leave room for."""
+    device, group, held = _device(model), [], 0
+    for chosen, batch in ranking_batches(part, size=size, length=history):
+        batch = batch.to(device)
+        seen = tuple(place.to(device) for place in _seen(part, chosen)) if exclude_seen else None
+        vectors, beside = model.users(batch), list(model.beside(batch).values())
+        group.append(_Asking(chosen, vectors, _targets(part, chosen, device), beside, seen))  # type: ignore[arg-type]
+        held += group[-1].vectors.numel()
+        if held >= _WAITING:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+
+
+def _begin(model: VectorModel, group: Sequence[_Asking]) -> None:
+    """Score the targets of a group, their vectors made in blocks of the shape that all others have."""
+    targets = torch.cat([asking.targets for asking in group])
+    wide = functional.pad(targets, (0, -len(targets) % ITEMS))
+    vectors = torch.cat([model.items(rows) for rows in wide.split(ITEMS)])[: len(targets)]
+    for asking, own in zip(group, vectors.split([len(asking.targets) for asking in group]), strict=True):
+        asking.begin(_even(functional.pad(own, (0, 0, 0, max(0, ITEMS - len(own))))))
+
+
+def _passes(model: VectorModel) -> Callable[[], Iterator[tuple[int, int, Tensor, bool]]]:
+    """A function that gives all items: their first and last, their vectors [m, D] with m even, and whether there are several blocks.
+
+    Where one block holds all items it is made once.
+    """
+    first = next(iter(model.item_blocks(ITEMS)))
+    if len(first) < ITEMS:
+        only = 0, len(first), _even(first), False
+        return lambda: iter([only])
+
+    def blocks() -> Iterator[tuple[int, int, Tensor, bool]]:
+        at = 0
+        for block in model.item_blocks(ITEMS):
+            wide = functional.pad(block, (0, 0, 0, ITEMS - len(block)))
+            yield at, at + len(block), _even(wide), True
+            at += len(block)
+
+    return blocks
+
+
+def _even(block: Tensor) -> Tensor:
+    """Rows [m, D] with zeros below: products whose width is no multiple of 8 are slower by a third (8,001 columns against 8,008)."""
+    return functional.pad(block, (0, 0, 0, -len(block) % 16))

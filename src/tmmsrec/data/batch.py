@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -67,8 +68,9 @@ class Negatives:
 
     Attributes:
         per_step: uniform draws per step from the items that the user has not met in training (paper section 2.7).
-        shared: draws for the whole batch, with replacement.
-        by: "uniform" or "popularity" (training counts plus one), for shared draws.
+        shared: draws for the whole batch.
+        by: how shared ones are drawn: "uniform" or by "popularity" (training counts plus one), with replacement; "batch", of the
+            batch's own targets; or "mixed", half of them targets and half uniform.
     """
 
     per_step: int = 0
@@ -77,31 +79,59 @@ class Negatives:
 
 
 class Sampler:
-    """Draws negatives for one training part."""
+    """Draws negatives for one training part; what a kind of draw does not need is not made."""
 
     def __init__(self, part: Part, n_items: int, how: Negatives) -> None:
-        self.n_items, self.how = n_items, how
-        log = part.interactions
-        user = np.repeat(np.arange(log.users, dtype=np.int64), log.lengths)
-        readable = part.readable
-        met = np.unique(user[readable] * (n_items + 1) + log.items[readable])
-        self._met = met
-        distinct = np.bincount(met // (n_items + 1), minlength=log.users)
-        if how.per_step and len(part.users) and distinct[part.users].max() >= n_items:
+        self.part, self.n_items, self.how = part, n_items, how
+        if not how.per_step:
+            return
+        met = self._met
+        distinct = np.bincount(met // (n_items + 1), minlength=part.interactions.users)
+        if len(part.users) and distinct[part.users].max() >= n_items:
             full = part.users[int(np.argmax(distinct[part.users] >= n_items))]
             raise DataProblem(f"user row {full} has met all {n_items} items: no negative is left to draw")
-        weights = part.item_counts(n_items)[1:] + 1.0 if how.by == "popularity" else np.ones(n_items)
-        self._probability = np.concatenate([[0.0], weights / weights.sum()])
-        self._cumulative = np.cumsum(self._probability)
 
-    def draw(self, users: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Negatives for a batch of users: [B, length, per_step], or [shared]."""
+    @cached_property
+    def _met(self) -> NDArray[np.int64]:
+        """Sorted: user row * (I+1) + item row of everything that was met."""
+        log = self.part.interactions
+        user = np.repeat(np.arange(log.users, dtype=np.int64), log.lengths)
+        readable = self.part.readable
+        return np.unique(user[readable] * (self.n_items + 1) + log.items[readable])
+
+    @cached_property
+    def _probability(self) -> NDArray[np.float64]:
+        """[I+1] of each item in a draw from the catalogue."""
+        by_count = self.how.by == "popularity"
+        weights = self.part.item_counts(self.n_items)[1:] + 1.0 if by_count else np.ones(self.n_items)
+        return np.concatenate([[0.0], weights / weights.sum()])
+
+    @cached_property
+    def _cumulative(self) -> NDArray[np.float64]:
+        return np.cumsum(self._probability)
+
+    @cached_property
+    def _share(self) -> NDArray[np.float32]:
+        """[I+1] of each item among the training events: how often a target is it."""
+        counts = self.part.item_counts(self.n_items)
+        return (counts / max(1, counts.sum())).astype(np.float32)
+
+    def draw(
+        self, users: NDArray[np.int64], length: int, rng: np.random.Generator, targets: NDArray[np.integer] | None = None
+    ) -> NDArray[np.int64]:
+        """Negatives for a batch of users: [B, length, per_step], or [shared] (fewer where the batch has too few targets [B, length])."""
+        if self.how.shared and self.how.by in ("batch", "mixed"):
+            if targets is None:
+                raise ValueError(f"draws by '{self.how.by}' are made of the batch's targets: hand them in")
+            own = targets[targets != 0].astype(np.int64)
+            chosen = rng.choice(own, min(self._from_targets, len(own)), replace=False)
+            return np.concatenate([chosen, rng.integers(1, self.n_items + 1, self.how.shared - self._from_targets)])
         if self.how.shared:
             at: NDArray[np.int64] = np.searchsorted(self._cumulative, rng.random(self.how.shared) * self._cumulative[-1], "right")
             return at
         owner = np.broadcast_to(users[:, None, None], (len(users), length, self.how.per_step))
         drawn = rng.integers(1, self.n_items + 1, owner.shape)
-        while True:
+        while self.how.per_step:
             keys = owner * (self.n_items + 1) + drawn
             at = np.searchsorted(self._met, keys)
             again = self._met[np.minimum(at, len(self._met) - 1)] == keys
@@ -110,9 +140,19 @@ class Sampler:
             drawn[again] = rng.integers(1, self.n_items + 1, int(again.sum()))
         return drawn
 
+    @property
+    def _from_targets(self) -> int:
+        """How many shared negatives are to be targets of the batch."""
+        return {"batch": self.how.shared, "mixed": self.how.shared // 2}.get(self.how.by, 0)
+
     def expected(self, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
         """How often each shared negative was expected in a draw, [shared]; empty for draws per step."""
-        return self.how.shared * self._probability[drawn] if self.how.shared else np.zeros(0)
+        if not self.how.shared:
+            return np.zeros(0)
+        if not self._from_targets:
+            return self.how.shared * self._probability[drawn]
+        uniform = self.how.shared - self._from_targets
+        return (len(drawn) - uniform) * self._share[drawn].astype(np.float64) + uniform / self.n_items
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,13 +241,14 @@ def training_batches(
         # A target stands at the step before it: at every step, or at the newest one (the first column of an empty history).
         asked = read if per == "user" else slots == np.maximum(count, 1)[:, None] - 1
         ahead = np.where(asked, (last - np.maximum(count, 1))[:, None] + slots + 1, 0)
-        drawn = sampler.draw(users, width, np.random.default_rng((*seed, number)))
+        targets = np.where(asked, log.items[ahead], 0)
+        drawn = sampler.draw(users, width, np.random.default_rng((*seed, number)), targets)
         yield _batch(
             users,
             np.where(read, log.items[at], 0),
             np.where(read, log.times[at], 0),
             np.where(asked, log.times[ahead], np.where(read, log.times[np.minimum(at + 1, len(log) - 1)], 0)),
-            np.where(asked, log.items[ahead], 0),
+            targets,
             drawn,
             sampler.expected(drawn),
         )

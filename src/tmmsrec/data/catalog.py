@@ -10,9 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tmmsrec.data.ids import Ids
+from tmmsrec.data.mapping import blocks
 from tmmsrec.data.problems import DataProblem
-
-_BLOCK = 65_536  # rows looked at together: they may be more than memory holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +19,8 @@ class Features:
     """One modality's frozen rows.
 
     Attributes:
-        rows: [I+1, f] float32, or float16 to take half the room; may lie on disk.  Row 0 (padding) and the rows of items
-            without this modality are zero.
+        rows: [I+1, f] float32, or float16; row 0 (padding) and the rows of items without this modality are zero.  They may be a
+            map of a file larger than memory.
         present: [I+1] bool; False where the modality is missing (row 0 always).  Missing is not zero: models mask it.
         provenance: how the rows were made (encoder, version or hash, template, coverage, what was fitted on what).
     """
@@ -40,11 +39,6 @@ class Features:
         return int(self.rows.shape[1])
 
     @property
-    def whole(self) -> NDArray[np.float32]:
-        """All rows as float32, in which everything computes; in memory unless they are float32 already."""
-        return np.asarray(self.rows, dtype=np.float32)
-
-    @property
     def coverage(self) -> float:
         """Share of items (padding left out) that have this modality."""
         return float(self.present[1:].mean()) if len(self.present) > 1 else 0.0
@@ -61,11 +55,10 @@ class Features:
                 f"{name} features have {len(self.rows)} rows; the catalogue needs {n_items + 1} "
                 f"(row 0 for padding, then {n_items} items)"
             )
-        bad = np.concatenate([~np.isfinite(self.rows[at : at + _BLOCK]).all(axis=1) for at in range(0, len(self.rows), _BLOCK)])
-        if bad.any():
-            raise DataProblem(
-                f"{name} features hold NaN or infinity in {int(bad.sum())} rows, first at item row {int(np.argmax(bad))}"
-            )
+        bad = [at + np.flatnonzero(~np.isfinite(rows).all(axis=1)) for at, rows in blocks(self.rows)]
+        if count := sum(map(len, bad)):
+            first = next(int(rows[0]) for rows in bad if len(rows))
+            raise DataProblem(f"{name} features hold NaN or infinity in {count} rows, first at item row {first}")
         if self.present[0] or np.any(self.rows[0]):
             raise DataProblem(f"{name} features: row 0 is padding and must be zero and absent")
 

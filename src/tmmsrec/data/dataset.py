@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from tmmsrec.data.catalog import Catalog, Features
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.mapping import BLOCK, blocks
 from tmmsrec.data.problems import DataProblem
-
-BLOCK = 1 << 16  # rows that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +134,8 @@ class Dataset:
 
 def _feed(digest: hashlib.blake2b, array: NDArray[Any], kind: str) -> None:
     """The bytes of an array, a block of rows at a time: it may lie on disk and be larger than memory."""
-    for at in range(0, len(array), BLOCK):
-        digest.update(np.ascontiguousarray(array[at : at + BLOCK], dtype=kind).reshape(-1).data)
+    for _, rows in blocks(array, BLOCK):
+        digest.update(np.ascontiguousarray(rows, dtype=kind).reshape(-1).data)
 
 
 def _feed_words(digest: hashlib.blake2b, column: pa.Array | pa.ChunkedArray) -> None:

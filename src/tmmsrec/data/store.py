@@ -158,7 +158,8 @@ def put_features(folder: Path, made: Path, n_items: int) -> None:
 
 def _write_features(folder: Path, features: Features) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "rows.npy", features.rows if features.rows.dtype == np.float16 else np.asarray(features.rows, np.float32))
+    half = features.rows.dtype == np.float16
+    np.save(folder / "rows.npy", np.asarray(features.rows, dtype=np.float16 if half else np.float32))
     np.save(folder / "present.npy", features.present)
     (folder / "provenance.json").write_text(json.dumps(features.provenance, indent=2, ensure_ascii=False), encoding="utf-8")
 

@@ -95,7 +95,7 @@ class Additive(Method):
     def build(self, dataset: Dataset) -> AdditiveModel:
         """Raises ValueError when the dataset lacks a modality."""
         found = features_of(dataset, (*self.modalities, *self._of_network))[: len(self.modalities)]
-        features = [(torch.tensor(f.whole), torch.tensor(f.present)) for f in found]
+        features = [(torch.tensor(f.rows, dtype=torch.float32), torch.tensor(f.present)) for f in found]
         return AdditiveModel(self, features, dataset)
 
 

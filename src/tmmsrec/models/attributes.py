@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.stored import feature_rows
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.models.base import features_of
 from tmmsrec.nn.items import FrozenRows
@@ -207,8 +208,7 @@ class Projected(AttributeHeads):
     def __init__(self, tables: dict[str, Features], width: int, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
-        # A copy: the dataset's arrays may be read-only maps of files.
-        rows = {m: FrozenRows(torch.tensor(f.whole), torch.tensor(f.present), width) for m, f in tables.items()}
+        rows = {m: FrozenRows(feature_rows(f), torch.tensor(f.present), width) for m, f in tables.items()}
         self.tables = nn.ModuleDict(rows)
         self.heads = nn.ModuleDict({f"{t}_{m}": nn.Linear(width, width) for m in tables for t in ("aap", "map")})
 

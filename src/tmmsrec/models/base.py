@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar, final
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.nn.beside import Beside
+from tmmsrec.nn.losses import Loss
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,12 @@ class Method(ABC):
     def negatives(self) -> Negatives:
         """The negatives its loss needs."""
         return Negatives()
+
+    def sized(self, n_items: int) -> Self:
+        """The same method for a catalogue of so many items: a loss that chooses by size has chosen."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Loss)}  # type: ignore[arg-type]
+        chosen = {name: loss.for_items(n_items) for name, loss in parts.items()}
+        return replace(self, **chosen) if chosen != parts else self  # type: ignore[type-var]
 
     @abstractmethod
     def build(self, dataset: Dataset) -> Model:
@@ -205,6 +212,13 @@ class VectorModel(Model):
     def candidates(self, rows: Tensor | None = None) -> Tensor:
         """Item vectors as a loss reads them: of the rows [...], or of all that are taught, [taught+1, D]."""
         return self.items(rows) if rows is not None or self.taught is None else self.items()[: self.taught + 1]
+
+    def item_blocks(self, most: int) -> Iterator[Tensor]:
+        """Item vectors [m, D] of all items in turn, ``most`` of them in each block but the last.
+
+        Cut from all vectors; a model that makes each item's vector from that item alone can make them block by block.
+        """
+        yield from self.items().split(most)
 
     def shares(self) -> dict[str, slice]:
         """Which coordinates of the vectors belong to which modality; the scores over them add up to the score."""

@@ -226,7 +226,7 @@ class _Content(nn.Module):
 
     def __init__(self, features: Features, value: FREEDOM) -> None:
         super().__init__()
-        rows = torch.tensor(features.whole)
+        rows = torch.tensor(features.rows, dtype=torch.float32)
         self.register_buffer("features", rows, persistent=False)
         self.register_buffer("present", torch.tensor(features.present), persistent=False)
         self.register_buffer("neighbours", torch.zeros(len(rows), value.neighbours, dtype=torch.int64))

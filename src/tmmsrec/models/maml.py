@@ -182,7 +182,7 @@ class _Projector(nn.Module):
 
     def __init__(self, value: MAML, features: list[Features]) -> None:
         super().__init__()
-        rows = [torch.tensor(f.whole) * torch.tensor(f.present)[:, None] for f in features]
+        rows = [torch.tensor(f.rows, dtype=torch.float32) * torch.tensor(f.present)[:, None] for f in features]
         if value.unit_modalities:
             rows = [normalize(one) for one in rows]
         self.register_buffer("features", normalize(torch.cat(rows, dim=1)), persistent=False)

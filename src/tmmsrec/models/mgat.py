@@ -171,7 +171,7 @@ class _Network(nn.Module):
 
     def __init__(self, features: Features, n_users: int, inner: int, value: MGAT) -> None:
         super().__init__()
-        self.register_buffer("features", torch.tensor(features.whole), persistent=False)
+        self.register_buffer("features", torch.tensor(features.rows, dtype=torch.float32), persistent=False)
         self.register_buffer("present", torch.tensor(features.present), persistent=False)
         self.features: Tensor
         self.present: Tensor

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tmmsrec.data.batch import Batch, Negatives, Per
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.stored import feature_rows
 from tmmsrec.models.base import Method, VectorModel, features_of
 from tmmsrec.nn.items import FrozenRows, ItemTable, LearnedRows, initialise
 from tmmsrec.nn.losses import CrossEntropy, Drawn, Loss
@@ -86,9 +87,9 @@ class MMMLP(Method):
     def build(self, dataset: Dataset) -> MMMLPModel:
         """Branches for the dataset's items; raises ValueError when it lacks a modality."""
         read = features_of(dataset, self.modalities)
-        frozen = [FrozenRows(torch.tensor(f.whole), torch.tensor(f.present), self.width) for f in read]
+        frozen = [FrozenRows(feature_rows(f), torch.tensor(f.present), self.width) for f in read]
         tables: list[ItemTable] = [LearnedRows(dataset.n_items, self.width), *frozen]
-        return MMMLPModel(self, tables, dataset.n_items)
+        return MMMLPModel(self.sized(dataset.n_items), tables, dataset.n_items)
 
 
 class MMMLPModel(VectorModel):

@@ -9,6 +9,7 @@ TMMSRec is a point of it, and so are SASRec and every variant of Tables 4-6: see
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from tmmsrec.data.batch import Batch, Negatives, Per
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.stored import feature_rows
 from tmmsrec.models.base import Method, VectorModel, features_of
 from tmmsrec.nn.backbones import Backbone, newest
 from tmmsrec.nn.backbones.attention import Attention
@@ -149,14 +151,13 @@ class Sequential(Method):
         """Tables for the dataset's items; raises ValueError when it lacks a modality."""
         features_of(dataset, self.modalities)
         tables = [self._table(m, dataset) for m in self.modalities]
-        return SequentialModel(self, tables, dataset.n_items)
+        return SequentialModel(self.sized(dataset.n_items), tables, dataset.n_items)
 
     def _table(self, modality: str, dataset: Dataset) -> ItemTable:
         if modality == "id":
             return LearnedRows(dataset.n_items, self.width)
         features = dataset.features[modality]
-        # A copy: the dataset's arrays may be read-only maps of files.
-        return FrozenRows(torch.tensor(features.whole), torch.tensor(features.present), self.width)
+        return FrozenRows(feature_rows(features), torch.tensor(features.present), self.width)
 
 
 class SequentialModel(VectorModel):
@@ -238,6 +239,11 @@ class SequentialModel(VectorModel):
         if self.output is not None:
             return torch.cat(self.output(rows), dim=-1)
         return torch.cat(self.fusion([table(rows) for table in self.tables]), dim=-1)
+
+    def item_blocks(self, most: int) -> Iterator[Tensor]:
+        """The same vectors, of each block's items alone."""
+        rows = torch.arange(self.n_items + 1, device=next(self.parameters()).device)
+        yield from (self.items(part) for part in rows.split(most)) if len(rows) > most else [self.items()]
 
     def shares(self) -> dict[str, slice]:
         """One slice per modality while the streams stay apart."""

@@ -125,7 +125,7 @@ class _Content(nn.Module):
 
     def __init__(self, features: Features, value: VBPR) -> None:
         super().__init__()
-        rows = torch.tensor(features.whole) * torch.tensor(features.present)[:, None]
+        rows = torch.tensor(features.rows, dtype=torch.float32) * torch.tensor(features.present)[:, None]
         self.register_buffer("features", nn.functional.normalize(rows) if value.unit_rows else rows, persistent=False)
         self.features: Tensor
         self.map = nn.Linear(features.width, value.content_width + 1, bias=False)

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+_ROWS = 1 << 16  # rows that are read together where all are asked for
+
+
+class Stored(Protocol):
+    """Rows [n, f] that are read from where they are stored."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def width(self) -> int:
+        """f."""
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The rows [...] as [..., f] float32, on the device of ``rows``."""
 
 
 class ItemTable(nn.Module, ABC):
@@ -56,13 +72,17 @@ class FrozenRows(ItemTable):
     missing rows stay zero.
 
     Args:
-        features: [I+1, f] float32, zero in row 0 and where missing.
+        features: [I+1, f] float32, zero in row 0 and where missing; the module's own, or read from where they are stored: then only
+            the rows that are asked for are read and mapped.
         present: [I+1] bool.
         width: d.
     """
 
-    def __init__(self, features: Tensor, present: Tensor, width: int) -> None:
+    def __init__(self, features: Tensor | Stored, present: Tensor, width: int) -> None:
         super().__init__()
+        self.stored = None if isinstance(features, Tensor) else features
+        if not isinstance(features, Tensor):
+            features = torch.zeros(0, features.width)
         # Not persistent: they are data, stored once with the catalogue and not in every checkpoint.
         self.register_buffer("features", features, persistent=False)
         self.register_buffer("present", present, persistent=False)
@@ -73,8 +93,26 @@ class FrozenRows(ItemTable):
 
     def forward(self, rows: Tensor | None = None) -> Tensor:
         """Rows [...] -> [..., d]; all rows [I+1, d] when none are named."""
-        mapped: Tensor = self.map(self.features if rows is None else self.features[rows])
+        if self.stored is not None:
+            return self._every(self.stored) if rows is None else self._mapped(self.stored(rows))
+        return self._mapped(self.features if rows is None else self.features[rows])
+
+    def _mapped(self, features: Tensor) -> Tensor:
+        mapped: Tensor = self.map(features)
         return mapped
+
+    def _every(self, stored: Stored) -> Tensor:
+        """All rows [I+1, d], read and mapped a block at a time."""
+        whole = torch.arange(len(stored), device=self.present.device)
+        made = (self._mapped(stored(rows)) for rows in whole.split(_ROWS))
+        if torch.is_grad_enabled():
+            return torch.cat(list(made))
+        first = next(made)
+        every = first.new_empty(len(stored), first.shape[1])
+        every[: len(first)], at = first, len(first)
+        for block in made:
+            every[at : at + len(block)], at = block, at + len(block)
+        return every
 
     def has(self, rows: Tensor) -> Tensor:
         """Which of the rows [...] have this modality."""

@@ -19,6 +19,7 @@ from torch.nn import functional
 from tmmsrec.nn.softmax import cross_entropy
 
 ItemVectors = Callable[..., Tensor]
+Draws = Literal["uniform", "popularity", "batch", "mixed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,10 @@ class Loss(ABC):
     def shared(self) -> int:
         """Negatives that the whole batch shares."""
         return 0
+
+    def for_items(self, n_items: int) -> Loss:
+        """The loss that is meant for so many items: this one, where it does not choose by size."""
+        return self
 
     @abstractmethod
     def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
@@ -237,12 +242,13 @@ class SampledSoftmax(Loss):
 
     Attributes:
         negatives: size of the sample.
-        by: "uniform" draws, or draws by "popularity" in training (corrected for with frequencies of the training part).
-        logq: apply the correction.
+        by: how it is drawn: "uniform"; by "popularity" in training; "batch", from the batch's own targets; or "mixed", half of it
+            from them and half uniform, so that items that nobody takes are drawn too (Yang et al. 2020).
+        logq: correct for how often each was to be expected; popularity is that of the training part.
     """
 
     negatives: int = 512
-    by: Literal["uniform", "popularity"] = "uniform"
+    by: Draws = "uniform"
     logq: bool = True
 
     @property
@@ -252,8 +258,42 @@ class SampledSoftmax(Loss):
 
     def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
         """The mean over steps."""
-        whole = items()
-        positive = (states * whole[targets]).sum(-1)
-        negative = states @ whole[drawn.items].T
+        asked = torch.cat([targets, drawn.items])
+        # In a small catalogue many rows are asked for twice: then all vectors are fewer.
+        vectors = items(asked) if len(asked) <= drawn.among else items()[asked]
+        positive = (states * vectors[: len(targets)]).sum(-1)
+        negative = states @ vectors[len(targets) :].T
         negative = negative.masked_fill(drawn.items == targets[:, None], -math.inf)
         return sampled_softmax(positive, negative, drawn.expected if self.logq else None)
+
+
+@dataclass(frozen=True)
+class BySize(Loss):
+    """The loss that suits the size of the catalogue; it is decided when a model is built, and told.
+
+    Cross-entropy multiplies with every item in each step: 128 histories of 8 steps, a million items and d = 128 are 260 GFLOP.
+
+    Attributes:
+        bound: the most items for which ``small`` is taken.
+        small: up to the bound.
+        large: above it.
+    """
+
+    bound: int = 200_000
+    small: Loss = CrossEntropy()
+    large: Loss = SampledSoftmax(1024, "mixed")
+
+    def for_items(self, n_items: int) -> Loss:
+        """The one that is taken."""
+        return (self.small if n_items <= self.bound else self.large).for_items(n_items)
+
+    @property
+    def per_step(self) -> int:
+        """Not known before the catalogue is; ``Method.sized`` puts the loss that is taken in the place of this one."""
+        raise ValueError("BySize is decided by a catalogue: ask for_items(n)")
+
+    shared = per_step
+
+    def __call__(self, states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) -> Tensor:
+        """The loss that is taken."""
+        return self.for_items(drawn.among)(states, targets, drawn, items)

@@ -89,7 +89,7 @@ def alike(dataset: Dataset, trained: int, taught: int) -> tuple[Tensor, Tensor]:
         Rows [n, k] of the k nearest, and whether the item has any feature, [n] bool.
     """
     new, known = torch.arange(trained + 1, taught + 1), torch.arange(1, trained + 1)
-    parts = [functional.normalize(torch.tensor(f.whole), dim=1) for f in dataset.features.values()]
+    parts = [functional.normalize(torch.tensor(np.asarray(f.rows, dtype=np.float32)), dim=1) for f in dataset.features.values()]
     if not parts:
         return new.new_ones(len(new), 1), torch.zeros(len(new), dtype=torch.bool)
     whole = torch.cat(parts, dim=1)

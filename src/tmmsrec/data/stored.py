@@ -1,0 +1,53 @@
+"""Feature rows for a model: held by it, or, where they are many, left where they are stored and read when they are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tmmsrec.data.catalog import Features
+from tmmsrec.data.mapping import by_the_row, give_back, read_ahead
+
+HELD = 1 << 30  # bytes: a model holds feature rows up to here
+
+
+class Stored:
+    """Rows [n, f] that stay where they are; those that are asked for come as float32.
+
+    Nothing is ever written, so a copy of one is the very same.
+    """
+
+    def __init__(self, rows: NDArray[np.floating]) -> None:
+        self.rows = rows
+        by_the_row(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def width(self) -> int:
+        """f, how many numbers describe one item."""
+        return int(self.rows.shape[1])
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The rows [...] as [..., f] float32, on the device of ``rows``."""
+        asked = rows.flatten().cpu().numpy()
+        if len(asked) and asked[-1] - asked[0] == len(asked) - 1:  # side by side, as a pass over all of them asks
+            read_ahead(self.rows, int(asked[0]), int(asked[-1]) + 1)
+        found = self.rows[asked].astype(np.float32, copy=False)
+        give_back(self.rows)
+        return torch.from_numpy(found).view(*rows.shape, self.width).to(rows.device)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stored:
+        return self
+
+
+def feature_rows(features: Features) -> Tensor | Stored:
+    """[I+1, f]: a float32 tensor of the model's own, or the stored rows where they are above 1 GiB."""
+    rows = features.rows
+    return Stored(rows) if rows.nbytes > HELD else torch.tensor(rows, dtype=torch.float32)
