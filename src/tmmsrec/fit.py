@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tmmsrec import values
+from tmmsrec import memory, values
 from tmmsrec.checkpoint import Saver
 from tmmsrec.data.batch import Sampler
 from tmmsrec.data.dataset import Dataset
@@ -67,7 +67,7 @@ def fit(
     Raises:
         ValueError: a part of the wrong name, so that a test part cannot slip in; or a modality is missing.
         FloatingPointError: the loss became NaN or infinite (epoch and remedy are named).
-        DataProblem: the folder holds the checkpoint of another job.
+        DataProblem: the folder holds the checkpoint of another job, or the machine has too little memory (see ``memory.check``).
     """
     start = Start(method, dataset)
     chosen = go_on(start, train=train, valid=valid, training=training, seed=seed, folder=folder, watch=watch)
@@ -124,6 +124,7 @@ def _fit(
     """Pretraining, where the method asks for it, and training; without a validation part, all epochs."""
     dataset = start.dataset
     method = start.method.sized(dataset.n_items)
+    memory.check(method, dataset, training, 0 if valid is None else len(valid))
     torch.manual_seed(seed)
     model = method.build(dataset)
     if start.carry is not None:

@@ -21,6 +21,7 @@ from tmmsrec.checkpoint import Checkpoint, Saver
 from tmmsrec.data.batch import Batch, Per, Rows, Sampler, training_batches
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Model
+from tmmsrec.optimiser import clip, optimiser
 from tmmsrec.ranking import rank
 from tmmsrec.training import Training
 
@@ -120,9 +121,8 @@ class Loop:
         self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
         self.metric = metrics.parse(training.metric)
         self.steps = -(-len(lesson) // training.batch)
-        how = training.optimiser
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.parameters, lr=how.lr, betas=how.betas, weight_decay=how.weight_decay, fused=True)
+        self.optimiser = optimiser(model, training.optimiser)
         self.state = Checkpoint(best_weights=_copy(model), best=best)
         self._loss = torch.compile(lesson.loss, dynamic=True) if training.compile else lesson.loss
 
@@ -178,7 +178,7 @@ class Loop:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.training.optimiser.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.training.optimiser.clip)
+            clip(self.parameters, self.training.optimiser.clip)
         self.optimiser.step()
         self.model.after_step()
         return loss.detach().double().cpu(), events

@@ -16,8 +16,9 @@ from tmmsrec.data.split import Part
 from tmmsrec.models.base import Model, VectorModel
 from tmmsrec.nn.beside import Beside
 
-ITEMS = 1 << 16  # item vectors in a block
-_WAITING = 1 << 26  # numbers in user vectors that wait for the same pass over the items: 256 MB
+ITEMS = 1 << 16  # item vectors that are made together
+SCORED = 1 << 13  # of those, how many are scored together: scores that fit the processor's cache are counted twice as fast
+WAITING = 1 << 26  # numbers in user vectors that wait for the same pass over the items: 256 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +63,23 @@ class _Tally:
 
     def __init__(self, own: Tensor) -> None:
         self.own, self.items = own, 0
-        self._not_below, self._ties = (torch.zeros(len(own), dtype=torch.int32, device=own.device) for _ in range(2))
+        self._not_below, self._ties = (torch.zeros(len(own), dtype=torch.int64, device=own.device) for _ in range(2))
 
     def count(self, scores: Tensor) -> None:
         """Take the scores [B, m] of more items."""
         self.items += scores.shape[1]
-        self._not_below += scores.shape[1] - (scores <= self.own).sum(1, dtype=torch.int32)  # higher, or NaN
-        self._ties += (scores == self.own).sum(1, dtype=torch.int32)  # int32 sums in half the time
+        self._not_below += scores.shape[1] - _true(scores <= self.own)  # higher, or NaN
+        self._ties += _true(scores == self.own)
 
     def ranks(self) -> Tensor:
         """[B] float64."""
         ranks = self._not_below.double() + (self._ties - 1).double() / 2
         return torch.where(self.own[:, 0].isnan(), float(self.items - 1), ranks)
+
+
+def _true(mask: Tensor) -> Tensor:
+    """[B] int64, how many are true in each row of [B, m]; numpy counts ten times as fast as torch sums."""
+    return torch.from_numpy(np.count_nonzero(mask.numpy(), axis=1)) if mask.device.type == "cpu" else mask.sum(1)
 
 
 @torch.inference_mode()
@@ -85,8 +91,8 @@ def rank(model: Model, part: Part, *, history: int, exclude_seen: bool = False, 
         part: whose targets are ranked.
         history: how many of each user's newest events the model reads (``Method.history``).
         exclude_seen: leave out items in the user's history.
-        size: users per block; scores take ``size`` times 65,536 numbers at the most, of a model whose score is no inner product
-            ``size * (I+1)``.
+        size: users per block; scores take ``size`` times 65,536 numbers at the most, or ``size * (I+1)`` where they are no inner
+            products.
         observe: tell the model of the part's readable events first, as models that count need it.
     """
     was_training = model.training
@@ -225,7 +231,7 @@ def _groups(model: VectorModel, part: Part, history: int, exclude_seen: bool, si
         vectors, beside = model.users(batch), list(model.beside(batch).values())
         group.append(_Asking(chosen, vectors, _targets(part, chosen, device), beside, seen))  # type: ignore[arg-type]
         held += group[-1].vectors.numel()
-        if held >= _WAITING:
+        if held >= WAITING:
             yield group
             group, held = [], 0
     if group:
@@ -238,7 +244,7 @@ def _begin(model: VectorModel, group: Sequence[_Asking]) -> None:
     wide = functional.pad(targets, (0, -len(targets) % ITEMS))
     vectors = torch.cat([model.items(rows) for rows in wide.split(ITEMS)])[: len(targets)]
     for asking, own in zip(group, vectors.split([len(asking.targets) for asking in group]), strict=True):
-        asking.begin(_even(functional.pad(own, (0, 0, 0, max(0, ITEMS - len(own))))))
+        asking.begin(functional.pad(own, (0, 0, 0, max(0, SCORED - len(own)))))
 
 
 def _passes(model: VectorModel) -> Callable[[], Iterator[tuple[int, int, Tensor, bool]]]:
@@ -253,10 +259,10 @@ def _passes(model: VectorModel) -> Callable[[], Iterator[tuple[int, int, Tensor,
 
     def blocks() -> Iterator[tuple[int, int, Tensor, bool]]:
         at = 0
-        for block in model.item_blocks(ITEMS):
-            wide = functional.pad(block, (0, 0, 0, ITEMS - len(block)))
-            yield at, at + len(block), _even(wide), True
-            at += len(block)
+        for made in model.item_blocks(ITEMS):
+            for block in made.split(SCORED):
+                yield at, at + len(block), functional.pad(block, (0, 0, 0, SCORED - len(block))), True
+                at += len(block)
 
     return blocks
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from tmmsrec import metrics
 
@@ -17,6 +18,8 @@ class Adam:
         decay: factor per epoch; 1 keeps the rate.
         clip: largest norm of the gradient, None for no clipping.
         weight_decay: L2 penalty.
+        tables: how learned item tables are stepped.  "whole": by Adam like all else, each row at each step.  "rowwise": by row-wise
+            Adagrad, only the rows that the step read, with one number of state a row: for millions of items.
     """
 
     lr: float = 1e-3
@@ -24,6 +27,7 @@ class Adam:
     decay: float = 0.9
     clip: float | None = None
     weight_decay: float = 0.0
+    tables: Literal["whole", "rowwise"] = field(default="whole", metadata={"later": True})
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Train a method and test it once; the same command goes on with a run that was stopped."""
-    from tmmsrec import values, zoo
+    from tmmsrec import memory, values, zoo
     from tmmsrec.data import split, store
     from tmmsrec.study.path import named
     from tmmsrec.study.run import Job
@@ -48,6 +48,9 @@ def fit(
     with screen.Screen(quiet=quiet, epochs=True) as listener:
         if (folder / "run.json").exists():
             listener.note("this run was done before")
+        elif not quiet and name not in zoo.FLOORS:
+            for line in memory.told(method, data, how):
+                listener.note(line)
         done = do(job, data, runs, watch=listener.training(name))
     told = done.about["fit"]
     refit = ", then refit on training and validation events" if told.get("refit") else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.mapping import blocks
 from tmmsrec.data.problems import DataProblem
+
+HELD = 1 << 30  # bytes of feature rows that a model holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +25,14 @@ class Features:
             map of a file larger than memory.
         present: [I+1] bool; False where the modality is missing (row 0 always).  Missing is not zero: models mask it.
         provenance: how the rows were made (encoder, version or hash, template, coverage, what was fitted on what).
+        held: whether a model holds the rows in memory, or leaves them where they are and reads those that a batch needs; None: it
+            holds up to 1 GiB of them.
     """
 
     rows: NDArray[np.floating]
     present: NDArray[np.bool_]
     provenance: dict[str, Any] = field(default_factory=dict)
+    held: bool | None = None
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or len(self.rows) != len(self.present):
@@ -37,6 +42,11 @@ class Features:
     def width(self) -> int:
         """How many numbers describe one item."""
         return int(self.rows.shape[1])
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether a model holds the rows."""
+        return self.rows.nbytes <= HELD if self.held is None else self.held
 
     @property
     def coverage(self) -> float:
@@ -85,6 +95,13 @@ class Catalog:
     def text_columns(self) -> list[str]:
         """Names of the fields that are text."""
         return [c for c in self.fields.column_names if c != "image"]
+
+    def first(self, n: int) -> Catalog:
+        """The first n items."""
+        features = {
+            m: replace(f, rows=f.rows[: n + 1], present=f.present[: n + 1], held=f.in_memory) for m, f in self.features.items()
+        }
+        return Catalog(Ids(self.ids.array.slice(0, n), first=self.ids.first, what=self.ids.what), self.fields.slice(0, n), features)
 
     def describe(self, row: int) -> dict[str, Any]:
         """The known fields of an item row, missing ones left out."""

@@ -12,8 +12,6 @@ from torch import Tensor
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.mapping import by_the_row, give_back, read_ahead
 
-HELD = 1 << 30  # bytes: a model holds feature rows up to here
-
 
 class Stored:
     """Rows [n, f] that stay where they are; those that are asked for come as float32.
@@ -48,6 +46,5 @@ class Stored:
 
 
 def feature_rows(features: Features) -> Tensor | Stored:
-    """[I+1, f]: a float32 tensor of the model's own, or the stored rows where they are above 1 GiB."""
-    rows = features.rows
-    return Stored(rows) if rows.nbytes > HELD else torch.tensor(rows, dtype=torch.float32)
+    """[I+1, f]: a float32 tensor of the model's own, or the rows where they are stored, see ``Features.held``."""
+    return torch.tensor(features.rows, dtype=torch.float32) if features.in_memory else Stored(features.rows)

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.ids import Ids
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, Model
@@ -110,10 +108,7 @@ def rows_by_item(method: Method, dataset: Dataset, trained: int) -> set[str]:
 
 def first_items(dataset: Dataset, n: int) -> Dataset:
     """The same users and the first n items; its log is left as it is and must not be read."""
-    catalog = dataset.catalog
-    features = {m: replace(f, rows=f.rows[: n + 1], present=f.present[: n + 1]) for m, f in catalog.features.items()}
-    ids = Ids(catalog.ids.array.slice(0, n), first=catalog.ids.first, what=catalog.ids.what)
-    return replace(dataset, catalog=Catalog(ids, catalog.fields.slice(0, n), features), folder=None)
+    return replace(dataset, catalog=dataset.catalog.first(n), folder=None)
 
 
 def learned(state: State, model: Model, taught: int) -> State:

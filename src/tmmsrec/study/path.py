@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tmmsrec import values, zoo
+from tmmsrec import memory, values, zoo
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation, prepare_from
@@ -239,6 +239,8 @@ def _runs(methods: Mapping[str, Method], dataset: Dataset, recipe: Recipe, root:
         job = Job(method, recipe.training, seed=recipe.seed)
         there = (root / job.key(dataset) / "run.json").exists()
         listener.stage(f"{name}: as before" if there else f"{name}")
+        for line in [] if there or name in zoo.FLOORS else memory.told(method, dataset, recipe.training):
+            listener.note(line)
         found[name] = run(job, dataset, root, watch=None if there else listener.training(name))
     return found
 
