@@ -1,8 +1,8 @@
-"""A Dataset as a folder: Parquet, npy and JSON; memory-mapped when read, never half-written.
+"""A Dataset as a folder: Arrow, Parquet, npy and JSON; memory-mapped when read, never half-written.
 
 dataset.json                 format, name, counts, fingerprints, report
 users.parquet                column id
-items.parquet                column id, text fields, image
+items.arrow                  column id, text fields, image (an Arrow file, also known as Feather 2)
 log/offsets.npy items.npy times.npy
 features/NAME/rows.npy present.npy provenance.json
 """
@@ -28,9 +28,10 @@ from tmmsrec.data.catalog import Catalog, Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.mapping import BLOCK
 from tmmsrec.data.problems import DataProblem, NewerFormat
 
-FORMAT = 1
+FORMAT = 2
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def save(dataset: Dataset, folder: Path | str) -> Dataset:
     dataset.check()
     with atomic_folder(folder) as fresh:
         pq.write_table(pa.table({"id": dataset.users.array}), fresh / "users.parquet")
-        pq.write_table(dataset.catalog.fields.add_column(0, "id", dataset.catalog.ids.array), fresh / "items.parquet")
+        _write_items(fresh / "items.arrow", dataset.catalog.fields.add_column(0, "id", dataset.catalog.ids.array))
         (fresh / "log").mkdir()
         for name in ("offsets", "items", "times"):
             np.save(fresh / "log" / f"{name}.npy", getattr(dataset.interactions, name))
@@ -192,7 +193,7 @@ def load(folder: Path | str, *, features: bool = True) -> Dataset:
     about = read_about(folder / "dataset.json", "Dataset", FORMAT)
     try:
         users = Ids(pq.read_table(folder / "users.parquet")["id"], first=0, what="user")
-        table = pq.read_table(folder / "items.parquet")
+        table = _read_items(folder)
         arrays = {n: np.load(folder / "log" / f"{n}.npy", mmap_mode="r") for n in ("offsets", "items", "times")}
         catalog = Catalog(Ids(table["id"], first=1, what="item"), table.drop_columns(["id"]))
         dataset = Dataset(about["name"], Interactions(**arrays), catalog, users, about["report"], folder)
@@ -204,6 +205,18 @@ def load(folder: Path | str, *, features: bool = True) -> Dataset:
             one.check(name, dataset.n_items)
         dataset = replace(dataset, catalog=replace(catalog, features=found))
     return dataset
+
+
+def _write_items(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+        writer.write_table(table, max_chunksize=BLOCK)
+
+
+def _read_items(folder: Path) -> pa.Table:
+    """The item table, mapped: its texts take memory only while they are looked at."""
+    if (folder / "items.parquet").exists():  # format 1
+        return pq.read_table(folder / "items.parquet")
+    return pa.ipc.open_file(pa.memory_map(str(folder / "items.arrow"))).read_all()
 
 
 def read_features(folder: Path) -> Features:
