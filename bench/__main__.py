@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench.rows import Row, busy, machine
 
-ROWS = ("training", "softmax", "ranking", "prepare", "recommend", "search", "serve", "methods")
+ROWS = ("training", "softmax", "ranking", "prepare", "extract", "recommend", "search", "serve", "methods")
 
 
 def main() -> int:
