@@ -181,6 +181,22 @@ def test_a_process_that_dies_leaves_its_shard_to_another(tmp_path: Path, shop: D
     assert written(place) == written(tmp_path / "whole")
 
 
+def test_one_that_comes_when_all_is_done_does_not_begin_anew(
+    tmp_path: Path, shop: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    first = forked(extract, tmp_path, shop, TEXT)
+    until((tmp_path / "features" / ".text-shards" / "ended").exists)
+    stamp = (tmp_path / "features" / "text" / "rows.npy").stat().st_mtime_ns
+    assert first.is_alive(), "the first waits for the other, which was started with it"
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(making._Maker, "_rows", None)  # nothing is left to be made
+    extract(tmp_path, shop, TEXT)
+    assert ended(first) == 0
+    assert (tmp_path / "features" / "text" / "rows.npy").stat().st_mtime_ns == stamp
+    assert not (tmp_path / "features" / ".text-shards").exists()
+
+
 def test_other_options_are_refused_while_others_are_at_it_and_begin_anew_afterwards(tmp_path: Path, shop: Dataset) -> None:
     dying = forked(held_up, tmp_path, shop, 0)
     until((tmp_path / "standing").exists)

@@ -92,7 +92,9 @@ def _put(place: Path, modality: str, made: Path, report: Path | None, fitted: Fi
             shutil.rmtree(left, ignore_errors=True)
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
-        (made / "missing.parquet").replace(report)
+        beside = report.with_name(f".{report.name}.new")
+        shutil.copyfile(made / "missing.parquet", beside)  # the report may be on another disk
+        beside.replace(report)
     (made / "missing.parquet").unlink(missing_ok=True)
     store.put_features(place / "features" / modality, made, items)
     fitted.save(place / "encoders" / modality)
