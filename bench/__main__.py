@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench.rows import Row, busy, machine
 
-ROWS = ("training", "softmax", "ranking", "prepare", "recommend", "search", "serve", "methods", "large")
+ROWS = ("training", "softmax", "ranking", "prepare", "extract", "recommend", "search", "serve", "methods", "large")
 BY_NAME = ("large",)  # measured when asked for: takes half an hour, 16 GB of disk and 9 GB of memory
 
 

@@ -58,7 +58,7 @@ def _write(file: Path, events: int) -> None:
             writer.write_table(pa.table([*ids, moments], schema=schema))
 
 
-def _peak() -> int:
+def peak() -> int:
     """Most bytes that this process ever held in memory."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would still remember the parent's size from before exec
@@ -80,7 +80,7 @@ def _child(raw: str, made: str) -> None:
     dataset = prepare_to(made, Source(TableEvents(Path(raw))))
     took = time.perf_counter() - begun
     about = {"users": dataset.n_users, "items": dataset.n_items, "kept": len(dataset.interactions)}
-    print(json.dumps({"seconds": took, "bytes": _peak(), **about}))
+    print(json.dumps({"seconds": took, "bytes": peak(), **about}))
 
 
 if __name__ == "__main__":

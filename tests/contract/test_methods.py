@@ -55,6 +55,16 @@ def test_scores_have_a_column_per_item_and_are_finite(method, dataset, parts):
 
 
 @every_method
+def test_float16_features_are_computed_with_in_float32(method, dataset, parts):
+    half = {m: Features(f.rows.astype(np.float16), f.present) for m, f in dataset.features.items()}
+    full = {m: Features(f.rows.astype(np.float32), f.present) for m, f in half.items()}
+    batch = first_batch(method, parts.test)
+    scores = [built(method, dataset.with_features(**rows)).score(batch) for rows in (half, full)]
+    assert scores[0].dtype in (torch.float32, torch.float64)  # counting models count in float64
+    assert torch.equal(*scores)
+
+
+@every_method
 def test_goes_to_json_and_back(method):
     again = values.from_json(Method, values.to_json(method))
     assert again == method

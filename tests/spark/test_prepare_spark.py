@@ -35,7 +35,7 @@ def same_of_both(tmp_path: Path, source: Source, how: Preparation, spark: Spark)
     for name, engine in (("duckdb", DuckDB()), ("spark", spark)):
         prepare_to(tmp_path / name, source, how, name="log", engine=engine)
     one, other = contents(tmp_path / "duckdb"), contents(tmp_path / "spark")
-    assert set(one) == {"dataset.json", "items.parquet", "log/items.npy", "log/offsets.npy", "log/times.npy", "users.parquet"}
+    assert set(one) == {"dataset.json", "items.arrow", "log/items.npy", "log/offsets.npy", "log/times.npy", "users.parquet"}
     assert [name for name in one if one[name] != other[name]] == []
     prints = {store.load(tmp_path / name).fingerprint for name in ("duckdb", "spark")}
     assert len(prints) == 1

@@ -6,20 +6,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem, NewerFormat
 from tmmsrec.extract import (
     Absent,
+    Form,
     MissingExtra,
     ModelText,
     TfidfText,
     Work,
     encode_items,
+    extract_into,
     extract_text,
     flatten,
     load_encoder,
     resolve_text,
+    source_of_items,
 )
 from tmmsrec.extract.base import Encoder
 from tmmsrec.values import from_json, to_json
@@ -276,6 +280,29 @@ def test_model_rows_are_cached_by_content_and_pinned_to_weights(tiny_bert, tmp_p
         load_encoder(tmp_path / "saved").encode(["red"])
     changed, _ = extract_text(shop(title=TEXTS[:20]), encoder, cache=tmp_path / "cache")
     assert changed.provenance["from_cache"] == 0
+
+
+def test_a_stopped_extraction_by_a_model_ends_bit_for_bit_as_one_that_was_not(tiny_bert, tmp_path):
+    encoder = ModelText(str(tiny_bert), batch=8)
+    source = source_of_items(shop(title=[*TEXTS[:40], *TEXTS[20:60], "", *TEXTS[:40]]), encoder)
+
+    def stop(done: int, total: int, what: str) -> None:
+        if done > 50:
+            raise KeyboardInterrupt
+
+    # A row depends on its batch in the last bits: what an extraction cached itself must not change the batches after it.
+    with pytest.raises(KeyboardInterrupt):
+        extract_into(tmp_path / "stopped", source, Work(tmp_path / "cache", stop), Form(shard=25))
+    for name, cache in (("stopped", "cache"), ("whole", "another"), ("alone", None)):
+        extract_into(tmp_path / name, source, Work(tmp_path / cache if cache else None), Form(shard=25))
+    made = [store.read_features(tmp_path / name / "features" / "text") for name in ("stopped", "whole", "alone")]
+    assert made[0].present.sum() == 120
+    assert made[0].provenance["from_cache"] == made[1].provenance["from_cache"] == 0
+    assert np.array_equal(made[0].rows, made[1].rows)
+    assert np.array_equal(made[0].rows, made[2].rows)
+    extract_into(tmp_path / "stopped", source, Work(tmp_path / "cache"), Form(shard=25))
+    again = store.read_features(tmp_path / "stopped" / "features" / "text")
+    assert again.provenance["from_cache"] == 115  # of 120 five stand twice in their shard
 
 
 def test_a_pooling_layer_without_weights_does_not_count(tiny_bert, tmp_path):

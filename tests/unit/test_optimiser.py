@@ -20,7 +20,10 @@ from tmmsrec.training import Adam, Training
 BY_ROW = Adam(lr=0.1, tables="rowwise")
 
 
-def built(loss=BCE(), name="sasrec"):
+PLAIN = BCE()
+
+
+def built(loss=PLAIN, name="sasrec"):
     data = small(items=200)
     part = LeaveOneOut().cut(data.interactions).train
     torch.manual_seed(0)

@@ -66,7 +66,7 @@ def test_a_bundle_of_a_newer_version_is_refused(shopkeeper, tmp_path):
     ("damage", "said"),
     [
         (lambda b: (b / "weights.safetensors").unlink(), "weights.safetensors is missing"),
-        (lambda b: (b / "dataset" / "items.parquet").unlink(), "dataset/items.parquet is missing"),
+        (lambda b: (b / "dataset" / "items.arrow").unlink(), "dataset/items.arrow is missing"),
         (lambda b: (b / "dataset" / "features" / "text" / "rows.npy").write_bytes(b"x"), "text/rows.npy is not what was saved"),
         (lambda b: (b / "encoders" / "text" / "encoder.json").unlink(), "encoders/text/encoder.json is missing"),
         (lambda b: (b / "weights.safetensors").write_bytes((b / "weights.safetensors").read_bytes()[:-9]), "not what was saved"),

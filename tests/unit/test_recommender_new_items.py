@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,23 @@ def test_new_items_are_recommended_at_once_to_those_they_suit(shopkeeper, tmp_pa
     reds = [shares[f"B{n:03d}"] for n in range(0, 24, 2)]
     blues = [shares[f"B{n:03d}"] for n in range(1, 24, 2)]
     assert min(reds) > max(blues)
+
+
+def test_a_bundle_of_float16_features_stays_one_as_it_grows(learned, tmp_path):
+    method, model, dataset, encoders = learned
+    half = {m: replace(f, rows=f.rows.astype(np.float16)) for m, f in dataset.features.items()}
+    narrow = Recommender(method, model, dataset.with_features(**half), {"seed": 0}, encoders)
+    narrow.save(tmp_path / "half")
+    Recommender(method, model, dataset, {"seed": 0}, encoders).save(tmp_path / "full")
+    answers = {}
+    for name, dtype in (("half", np.float16), ("full", np.float32)):
+        held = Recommender.load(tmp_path / name)
+        held.add_items([{"id": "N1", "title": "red shirt", "image": picture("red", 91)}])
+        held.save(tmp_path / name)
+        held = Recommender.load(tmp_path / name)
+        assert {f.rows.dtype for f in held.dataset.features.values()} == {np.dtype(dtype)}
+        answers[name] = [held.explain("u0", items=["N1"])[0].score, *(one.score for one in held.similar("N1", k=3))]
+    assert answers["half"] == pytest.approx(answers["full"], abs=1e-2)
 
 
 def test_added_items_survive_the_bundle_bit_for_bit(shopkeeper, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import random_features, small
@@ -192,7 +193,7 @@ def test_features_that_do_not_fit_are_refused_and_not_written(tmp_path: Path, ro
 
 
 @pytest.mark.parametrize(
-    "name", ["users.parquet", "items.parquet", "log/items.npy", "log/offsets.npy", "log/times.npy", "features/text/rows.npy"]
+    "name", ["users.parquet", "items.arrow", "log/items.npy", "log/offsets.npy", "log/times.npy", "features/text/rows.npy"]
 )
 @pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
 def test_a_damaged_folder_is_refused_by_name(tmp_path: Path, name: str, damage: str) -> None:
@@ -204,6 +205,17 @@ def test_a_damaged_folder_is_refused_by_name(tmp_path: Path, name: str, damage: 
         path.write_bytes(path.read_bytes()[: -len(path.read_bytes()) // 2] if damage == "cut" else b"")
     with pytest.raises(DataProblem, match=r"damaged: .*; run 'tmmsrec (prepare|extract)' again"):
         load(tmp_path / "d")
+
+
+def test_a_folder_of_the_first_format_is_still_read(tmp_path: Path) -> None:
+    new = save(small(), tmp_path / "d")
+    pq.write_table(new.catalog.fields.add_column(0, "id", new.catalog.ids.array), tmp_path / "d" / "items.parquet")
+    (tmp_path / "d" / "items.arrow").unlink()
+    head = tmp_path / "d" / "dataset.json"
+    head.write_text(json.dumps({**json.loads(head.read_text()), "format": 1}))
+    old = load(tmp_path / "d")
+    assert old.fingerprint == new.fingerprint
+    assert old.catalog.fields.equals(new.catalog.fields)
 
 
 def test_files_of_different_datasets_are_not_taken_together(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def _version(wanted: bool) -> None:
 
 
 #: Verbs that several processes, started by torchrun, do together.
-SHARED = {"fit"}
+SHARED = {"extract", "fit"}
 
 
 @app.callback()

@@ -136,27 +136,37 @@ def extract(
     image: Image = "descriptors",
     template: Template = "plain",
     width: Annotated[int, typer.Option(help="Numbers per item, for the encoders that need no download.")] = 128,
+    dtype: Annotated[str, typer.Option(help="Of the rows on disk: float32, or float16 in half the room.")] = "float32",
+    shard: Annotated[int | None, typer.Option(help="Items written at once; by default 1,024 to 8,192 by encoder.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where rows are kept by content; the user's cache by default.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no rows by content.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but results.")] = False,
 ) -> None:
-    """Item texts and pictures -> features beside the Dataset; a second time only what is new."""
+    """Item texts and pictures -> features beside the Dataset; a second time only what is new, after a kill only what is left.
+
+    Under torchrun all processes share the work; see docs/scale.md.
+    """
     from tmmsrec.data import store
     from tmmsrec.data.pictures import cache_folder
+    from tmmsrec.extract import Crew, Form, Work
     from tmmsrec.study import extraction
 
     data = store.load(dataset, features=False)
     wanted = extraction.encoders(text, image, template, width)
-    made = 0
-    with screen.Screen(quiet=quiet) as listener:
+    work, form = Work(None if no_cache else cache or cache_folder() / "features"), Form(dtype, shard)  # type: ignore[arg-type]
+    first, made = Crew.told().rank == 0, 0  # one of many processes speaks for all
+    with screen.Screen(quiet=quiet or not first) as listener:
         for modality, encoder in wanted.items():
             lacking = extraction.why_not(modality, data) if encoder is not None else "it was not wanted"
             if encoder is None or lacking:
                 listener.note(f"no {modality} features: {lacking}")
                 continue
-            data = extraction.extract(data, encoder, cache or cache_folder() / "features", listener)
+            data = extraction.extract(data, encoder, work, form, listener)
             made += 1
-            _missing(data.features[modality].provenance, dataset, modality)
-    screen.say(f"{made} of {len(wanted)} modalities have features: {data!r}")
+            if first:
+                _missing(data.features[modality].provenance, dataset, modality)
+    if first:
+        screen.say(f"{made} of {len(wanted)} modalities have features: {data!r}")
 
 
 def _missing(provenance: dict[str, Any], folder: Path, modality: str) -> None:

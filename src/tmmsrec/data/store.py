@@ -1,8 +1,8 @@
-"""A Dataset as a folder: Parquet, npy and JSON; memory-mapped when read, never half-written.
+"""A Dataset as a folder: Arrow, Parquet, npy and JSON; memory-mapped when read, never half-written.
 
 dataset.json                 format, name, counts, fingerprints, report
 users.parquet                column id
-items.parquet                column id, text fields, image
+items.arrow                  column id, text fields, image (an Arrow file, also known as Feather 2)
 log/offsets.npy items.npy times.npy
 features/NAME/rows.npy present.npy provenance.json
 """
@@ -28,9 +28,10 @@ from tmmsrec.data.catalog import Catalog, Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.mapping import BLOCK
 from tmmsrec.data.problems import DataProblem, NewerFormat
 
-FORMAT = 1
+FORMAT = 2
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def save(dataset: Dataset, folder: Path | str) -> Dataset:
     dataset.check()
     with atomic_folder(folder) as fresh:
         pq.write_table(pa.table({"id": dataset.users.array}), fresh / "users.parquet")
-        pq.write_table(dataset.catalog.fields.add_column(0, "id", dataset.catalog.ids.array), fresh / "items.parquet")
+        _write_items(fresh / "items.arrow", dataset.catalog.fields.add_column(0, "id", dataset.catalog.ids.array))
         (fresh / "log").mkdir()
         for name in ("offsets", "items", "times"):
             np.save(fresh / "log" / f"{name}.npy", getattr(dataset.interactions, name))
@@ -142,6 +143,18 @@ def save_features(folder: Path | str, name: str, features: Features) -> None:
     features.check(name, load(folder, features=False).n_items)
     with atomic_folder(folder / "features" / name) as fresh:
         _write_features(fresh, features)
+
+
+def put_features(folder: Path, made: Path, n_items: int) -> None:
+    """Take in a modality's files, made in another folder of the same disk; without a copy, atomically.
+
+    Raises:
+        DataProblem: files that are damaged or do not fit so many items.
+    """
+    read_features(made).check(folder.name, n_items)
+    with atomic_folder(folder) as fresh:
+        for file in sorted(made.iterdir()):
+            os.replace(file, fresh / file.name)
 
 
 def _write_features(folder: Path, features: Features) -> None:
@@ -180,21 +193,34 @@ def load(folder: Path | str, *, features: bool = True) -> Dataset:
     about = read_about(folder / "dataset.json", "Dataset", FORMAT)
     try:
         users = Ids(pq.read_table(folder / "users.parquet")["id"], first=0, what="user")
-        table = pq.read_table(folder / "items.parquet")
+        table = _read_items(folder)
         arrays = {n: np.load(folder / "log" / f"{n}.npy", mmap_mode="r") for n in ("offsets", "items", "times")}
         catalog = Catalog(Ids(table["id"], first=1, what="item"), table.drop_columns(["id"]))
         dataset = Dataset(about["name"], Interactions(**arrays), catalog, users, about["report"], folder)
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as problem:
         raise DataProblem(f"the Dataset in {folder} is damaged: {problem}; run 'tmmsrec prepare' again") from None
     if features and (folder / "features").is_dir():
-        found = {p.name: _read_features(p) for p in sorted((folder / "features").iterdir()) if not p.name.startswith(".")}
+        found = {p.name: read_features(p) for p in sorted((folder / "features").iterdir()) if not p.name.startswith(".")}
         for name, one in found.items():
             one.check(name, dataset.n_items)
         dataset = replace(dataset, catalog=replace(catalog, features=found))
     return dataset
 
 
-def _read_features(folder: Path) -> Features:
+def _write_items(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+        writer.write_table(table, max_chunksize=BLOCK)
+
+
+def _read_items(folder: Path) -> pa.Table:
+    """The item table, mapped: its texts take memory only while they are looked at."""
+    if (folder / "items.parquet").exists():  # format 1
+        return pq.read_table(folder / "items.parquet")
+    return pa.ipc.open_file(pa.memory_map(str(folder / "items.arrow"))).read_all()
+
+
+def read_features(folder: Path) -> Features:
+    """One modality's files, memory-mapped; raises DataProblem for damaged ones."""
     try:
         rows = np.load(folder / "rows.npy", mmap_mode="r")
         present = np.load(folder / "present.npy", mmap_mode="r")

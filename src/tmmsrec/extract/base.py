@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,16 @@ from safetensors.numpy import save_file
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.store import atomic_folder
+from tmmsrec.extract.cache import ContentCache
+from tmmsrec.extract.whole import Arrays
 from tmmsrec.values import to_json
+
+if TYPE_CHECKING:
+    from tmmsrec.extract.describe import Described, Describer
 
 FORMAT = 1
 
 Progress = Callable[[int, int, str], None]
-Arrays = dict[str, NDArray[Any]]
 
 
 class MissingExtra(DataProblem):
@@ -61,17 +67,36 @@ class Work:
     Attributes:
         cache: folder of the content cache, None for none.
         progress: called as ``progress(done, total, what)``.
-        workers: threads that read and decode, None for one per core (8 at most).
+        workers: threads that read and decode, None for the cores of this machine shared among the processes of this run that are
+            on it (8 at most).
+        mark: names what is being made, in the cache; "" for no name.  See ``ContentCache``.
     """
 
     cache: Path | None = None
     progress: Progress | None = None
     workers: int | None = None
+    mark: str = ""
 
     @property
     def threads(self) -> int:
         """How many threads to use."""
-        return self.workers if self.workers is not None else min(8, os.cpu_count() or 1)
+        beside = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return self.workers if self.workers is not None else max(1, min(8, (os.cpu_count() or 1) // beside))
+
+    def kept(self, describer: Describer) -> ContentCache | None:
+        """The cache of what a describer makes, opened once; None without a cache.
+
+        Raises:
+            DataProblem: the folder cannot be used.
+        """
+        if self.cache is not None and describer.name not in self._opened:
+            opened = ContentCache(self.cache, describer.name, describer.width, describer.dtype, self.mark)
+            self._opened[describer.name] = opened
+        return self._opened.get(describer.name)
+
+    @cached_property
+    def _opened(self) -> dict[str, ContentCache]:
+        return {}
 
     def tell(self, done: int, total: int, what: str) -> None:
         """Report progress, if anyone listens."""
@@ -93,6 +118,10 @@ class Fitted(ABC):
     @abstractmethod
     def examine(self, contents: Iterable[Content], work: Work) -> Encoded:
         """Encode contents and say of each that failed why; never raises for a bad content."""
+
+    def reduce(self, done: Described) -> Encoded:
+        """Rows [n, f] of contents that the encoder's describer has described; as they are where nothing was fitted on them."""
+        return Encoded(np.asarray(done.rows, np.float32), done.present, done.reasons, done.reused)
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Any], Arrays]:
@@ -124,9 +153,31 @@ class Fitted(ABC):
 
 
 class Encoder(ABC):
-    """A way to turn texts or pictures into rows; a frozen dataclass."""
+    """A way to turn texts or pictures into rows; a frozen dataclass.
+
+    Attributes:
+        modality: "text" or "image".
+        shard: items that are encoded and written at once in an extraction; what a process that is killed loses.
+    """
 
     modality: ClassVar[str]
+    shard: ClassVar[int] = 8_192
+
+    def describer(self) -> Describer | None:
+        """What makes the raw rows on which the encoder is fitted; None where it is fitted on contents, or not at all."""
+        return None
+
+    @abstractmethod
+    def learn(self, contents: Iterable[Content], described: Iterable[Described]) -> Fitted:
+        """Fit on a catalogue, reading what this encoder needs of it once, in order, and holding no more than a sample.
+
+        Args:
+            contents: of all items; read where there is no describer.
+            described: the same contents described, part by part; read where there is one.
+
+        Raises:
+            DataProblem: nothing to fit on, or a model cannot be had.
+        """
 
     @abstractmethod
     def fit_encode(self, contents: Iterable[Content], work: Work) -> tuple[Fitted, Encoded]:
@@ -154,13 +205,13 @@ def unit_rows(rows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
     return out, some
 
 
-def nothing_to_fit(what: str, reasons: dict[int, str]) -> DataProblem:
-    """The error for a modality in which not one item can be encoded; the commonest reasons are named."""
-    counts: dict[str, int] = {}
-    for reason in reasons.values():
-        counts[reason] = counts.get(reason, 0) + 1
-    said = "; ".join(f"{n} x {r}" for r, n in sorted(counts.items(), key=lambda c: -c[1])[:3])
-    none = f"none of {len(reasons)} items has {what} that can be encoded ({said or 'no items'})"
+NAMED = {"text": "text", "image": "a picture"}
+
+
+def nothing_to_fit(modality: str, reasons: Counter[str]) -> DataProblem:
+    """The error for a modality in which not one item can be encoded; the commonest of the counted reasons are named."""
+    said = "; ".join(f"{n} x {r}" for r, n in reasons.most_common(3))
+    none = f"none of {reasons.total()} items has {NAMED[modality]} that can be encoded ({said or 'no items'})"
     return DataProblem(f"{none}; leave this modality out or repair it")
 
 

@@ -7,9 +7,8 @@ process killed at any moment leaves whole shards or nothing.  Several processes 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,40 +17,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.extract.whole import save_whole
 
 SHARD_ROWS = 2_048
 SHARD_SECONDS = 20.0
 _STALE_SECONDS = 86_400.0
 _OPEN_SHARDS = 4
+_KEY = 16
 
 
 def content_key(content: str | bytes) -> bytes:
     """16 bytes that name a text or a picture by its content."""
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return hashlib.blake2b(data, digest_size=_KEY).digest()
 
 
 class ContentCache:
-    """The rows one encoder has made so far.
+    """The rows one encoder has made so far; 24 bytes in memory for each.
 
     Args:
         folder: the cache folder, shared by all encoders.
         name: names the encoder and everything that decides its rows; a subfolder.
         width: w, numbers per row.
         dtype: of the rows.
+        mark: goes into the names of the shards that are written, and rows so marked are not found: what an extraction by many
+            processes reads is then what was there before it began, whichever of them is where.  Found at once without a mark.
 
     Raises:
         DataProblem: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, name: str, width: int, dtype: DTypeLike) -> None:
+    def __init__(self, folder: Path, name: str, width: int, dtype: DTypeLike, mark: str = "") -> None:
         self.folder = Path(folder) / name
-        self.width, self.dtype = width, np.dtype(dtype)
-        self._where: dict[bytes, tuple[Path, int]] = {}
-        self._open: OrderedDict[Path, NDArray[Any]] = OrderedDict()
+        self.width, self.dtype, self.mark = width, np.dtype(dtype), mark
+        self._shards: list[Path] = []
+        self._fresh: dict[bytes, tuple[int, int]] = {}
+        self._open: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._keys: list[bytes] = []
         self._rows: list[NDArray[Any]] = []
         self._since = time.monotonic()
@@ -60,22 +63,25 @@ class ContentCache:
             self._sweep()
         except OSError as problem:
             raise DataProblem(f"cannot use the cache folder {self.folder}: {problem}; choose another or go without") from None
-        for shard in sorted(self.folder.glob("*.safetensors")):
-            self._index(shard)
+        self._index()
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._known) + len(self._fresh)
 
     def find(self, keys: Sequence[bytes]) -> tuple[list[int], NDArray[Any]]:
         """Positions among ``keys`` that are known, and their rows [known, w]."""
-        hits = [(i, self._where[k]) for i, k in enumerate(keys) if k in self._where]
+        where = np.array([self._fresh.get(key, (-1, -1)) for key in keys], np.int32).reshape(-1, 2)
+        if len(self._known) and len(keys):
+            asked = np.array(list(keys), f"S{_KEY}")
+            place = np.minimum(np.searchsorted(self._known, asked), len(self._known) - 1)
+            old = self._known[place] == asked
+            where[old] = self._where[place[old]]
+        hits = np.flatnonzero(where[:, 0] >= 0)
         rows = np.empty((len(hits), self.width), self.dtype)
-        by_shard: dict[Path, list[int]] = {}
-        for n, (_, (shard, _row)) in enumerate(hits):
-            by_shard.setdefault(shard, []).append(n)
-        for shard, places in by_shard.items():
-            rows[places] = self._load(shard)[[hits[n][1][1] for n in places]]
-        return [i for i, _ in hits], rows
+        for shard in np.unique(where[hits, 0]).tolist():
+            here = np.flatnonzero(where[hits, 0] == shard)
+            rows[here] = self._load(shard)[where[hits[here], 1]]
+        return hits.tolist(), rows
 
     def add(self, keys: Sequence[bytes], rows: NDArray[Any]) -> None:
         """Remember rows; they reach the disk in shards, at the latest with ``flush``."""
@@ -88,41 +94,45 @@ class ContentCache:
         """Write what is not yet on disk; raises DataProblem when the disk refuses (nothing half-written stays)."""
         if not self._keys:
             return
-        keys = np.frombuffer(b"".join(self._keys), np.uint8).reshape(-1, 16)
-        rows = np.ascontiguousarray(np.concatenate(self._rows))
-        handle, name = tempfile.mkstemp(prefix=".shard.", dir=self.folder)
-        os.close(handle)
+        keys = np.frombuffer(b"".join(self._keys), np.uint8).reshape(-1, _KEY)
+        marked = f"{self.mark}-" if self.mark else ""
+        shard = self.folder / f"{len(self):09d}-{marked}{uuid.uuid4().hex[:8]}.safetensors"
         try:
-            save_file({"keys": keys.copy(), "rows": rows}, name)
-            with open(name, "rb") as written:
-                os.fsync(written.fileno())
-            os.chmod(name, 0o644)
-            shard = self.folder / f"{len(self._where):09d}-{Path(name).name.removeprefix('.shard.')}.safetensors"
-            os.replace(name, shard)
+            save_whole(shard, {"keys": keys, "rows": np.concatenate(self._rows)})
         except (OSError, SafetensorError) as problem:
-            Path(name).unlink(missing_ok=True)
             said = f"cannot write the cache in {self.folder}: {problem}"
             raise DataProblem(f"{said}; make room, choose another folder or go without") from None
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        self._where.update((k, (shard, i)) for i, k in enumerate(self._keys))
+        if not self.mark:
+            self._fresh.update((k, (len(self._shards), i)) for i, k in enumerate(self._keys))
+            self._shards.append(shard)
         self._keys, self._rows, self._since = [], [], time.monotonic()
 
-    def _index(self, shard: Path) -> None:
+    def _index(self) -> None:
+        """Read the keys of all shards: sorted, and of each the shard and the row in it."""
+        keys, where = [np.empty(0, f"S{_KEY}")], [np.empty((0, 2), np.int32)]
+        for file in sorted(self.folder.glob("*.safetensors")):
+            found = None if self.mark and f"-{self.mark}-" in file.name else self._keys_of(file)
+            if found is not None:
+                keys.append(found.view(f"S{_KEY}")[:, 0])
+                where.append(np.stack([np.full(len(found), len(self._shards)), np.arange(len(found))], axis=1).astype(np.int32))
+                self._shards.append(file)
+        every = np.concatenate(keys)
+        order = np.argsort(every, kind="stable")
+        self._known, self._where = every[order], np.concatenate(where)[order]
+
+    def _keys_of(self, shard: Path) -> NDArray[np.uint8] | None:
         # A shard that cannot be read (a disk that lost power) is left out and its rows are made anew.
         try:
             with safe_open(shard, framework="numpy") as opened:
                 keys, shape = opened.get_tensor("keys"), opened.get_slice("rows").get_shape()
         except (OSError, SafetensorError):
-            return
-        if keys.ndim != 2 or keys.shape[1] != 16 or list(shape) != [len(keys), self.width]:
-            return
-        self._where.update((k.tobytes(), (shard, i)) for i, k in enumerate(keys))
+            return None
+        fits = keys.ndim == 2 and keys.shape[1] == _KEY and list(shape) == [len(keys), self.width]
+        return np.ascontiguousarray(keys) if fits else None
 
-    def _load(self, shard: Path) -> NDArray[Any]:
+    def _load(self, shard: int) -> NDArray[Any]:
         if shard not in self._open:
-            with safe_open(shard, framework="numpy") as opened:
+            with safe_open(self._shards[shard], framework="numpy") as opened:
                 self._open[shard] = opened.get_tensor("rows")
             while len(self._open) > _OPEN_SHARDS:
                 self._open.popitem(last=False)

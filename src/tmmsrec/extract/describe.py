@@ -47,11 +47,6 @@ class Described:
     reasons: dict[int, str]
     reused: int
 
-    def by_content(self, limit: int) -> NDArray[np.int64]:
-        """Positions of present contents in the order of their keys, ``limit`` at most: the same whatever order they came in."""
-        here = np.flatnonzero(self.present)
-        return np.array(sorted(here.tolist(), key=self.keys.__getitem__), dtype=np.int64)[:limit]
-
 
 def describe_all(describer: Describer, contents: Iterable[Content], work: Work) -> Described:
     """Describe every content.  Contents are read once and held one block at a time.
@@ -59,7 +54,7 @@ def describe_all(describer: Describer, contents: Iterable[Content], work: Work) 
     Raises:
         DataProblem: the cache cannot be used.
     """
-    cache = ContentCache(work.cache, describer.name, describer.width, describer.dtype) if work.cache else None
+    cache = work.kept(describer)
     run = _Run(describer, cache, work)
     total, done = length_hint(contents, 0), 0
     stream = iter(contents)

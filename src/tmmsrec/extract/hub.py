@@ -152,8 +152,10 @@ def weights_hash(module: torch.nn.Module, *more: str, pooler: bool) -> str:
 
 
 def device() -> torch.device:
-    """Where models run: the first accelerator, or the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Where models run: an accelerator, each process of a machine on its own, or the processor."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 def same_weights(model: str, expected: str | None, found: str) -> None:

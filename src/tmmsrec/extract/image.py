@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,10 +16,12 @@ from PIL import Image
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract import descriptors, hub
-from tmmsrec.extract.base import Absent, Arrays, Content, Encoded, Encoder, Fitted, Work, clean_reasons, nothing_to_fit
+from tmmsrec.extract.base import Absent, Content, Encoded, Encoder, Fitted, Work, clean_reasons, nothing_to_fit
 from tmmsrec.extract.decode import decode
 from tmmsrec.extract.describe import Described, describe_all
 from tmmsrec.extract.reduce import Reducer
+from tmmsrec.extract.sample import smallest
+from tmmsrec.extract.whole import Arrays
 
 _CHUNK = 16
 
@@ -44,14 +47,22 @@ class DescriptorImage(Encoder):
 
     def fit_encode(self, contents: Iterable[Content], work: Work) -> tuple[FittedDescriptors, Encoded]:
         """See ``Encoder.fit_encode``."""
-        done = describe_all(Descriptors(), contents, work)
-        if not done.present.any():
-            raise nothing_to_fit("a picture", done.reasons)
-        chosen = done.by_content(self.fit_on)
-        shares = np.array([g.share for g in descriptors.GROUPS.values()])
-        reducer = Reducer.fit(done.rows[chosen], descriptors.shares(), shares, self.width)
-        fitted = FittedDescriptors(self, reducer, len(chosen))
+        done = describe_all(self.describer(), contents, work)
+        fitted = self.learn((), [done])
         return fitted, fitted.reduce(done)
+
+    def describer(self) -> Descriptors:
+        """See ``Encoder.describer``."""
+        return Descriptors()
+
+    def learn(self, contents: Iterable[Content], described: Iterable[Described]) -> FittedDescriptors:
+        """See ``Encoder.learn``."""
+        reasons: Counter[str] = Counter()
+        chosen = smallest(_keyed(described, reasons), self.fit_on)
+        if not chosen:
+            raise nothing_to_fit("image", reasons)
+        shares = np.array([g.share for g in descriptors.GROUPS.values()])
+        return FittedDescriptors(self, Reducer.fit(np.stack(chosen), descriptors.shares(), shares, self.width), len(chosen))
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedDescriptors:
         """See ``Encoder.restore``; raises DataProblem when the descriptors have changed since."""
@@ -75,7 +86,7 @@ class FittedDescriptors(Fitted):
         return self.reduce(describe_all(Descriptors(), contents, work))
 
     def reduce(self, done: Described) -> Encoded:
-        """Rows [n, f] of described pictures."""
+        """See ``Fitted.reduce``."""
         rows, some = self.reducer.apply(done.rows)
         present = done.present & some
         rows[~present] = 0
@@ -112,6 +123,13 @@ class Descriptors:
         return rows, bad
 
 
+def _keyed(described: Iterable[Described], reasons: Counter[str]) -> Iterator[tuple[bytes, NDArray[Any]]]:
+    """Raw rows with their keys, copied so that none keeps its whole part in memory; absent ones are counted."""
+    for part in described:
+        reasons.update(part.reasons.values())
+        yield from ((part.keys[i], part.rows[i].copy()) for i in np.flatnonzero(part.present).tolist())
+
+
 def _describe_chunk(chunk: list[bytes]) -> list[NDArray[np.float16] | Absent]:
     made = [decode(data, 2 * descriptors.SIDE) for data in chunk]
     return [one if isinstance(one, Absent) else descriptors.describe(one) for one in made]
@@ -131,6 +149,7 @@ class ModelImage(Encoder):
     """
 
     modality: ClassVar[str] = "image"
+    shard: ClassVar[int] = 1_024
     model: str
     batch: int = 32
     unit: bool = True
@@ -140,12 +159,16 @@ class ModelImage(Encoder):
             raise DataProblem("ModelImage: batch must be at least 1")
 
     def fit_encode(self, contents: Iterable[Content], work: Work) -> tuple[FittedModelImage, Encoded]:
-        """See ``Encoder.fit_encode``; nothing is fitted, the model is taken as it is."""
-        fitted = FittedModelImage(self, None)
+        """See ``Encoder.fit_encode``."""
+        fitted = self.learn()
         done = fitted.examine(contents, work)
         if not done.present.any():
-            raise nothing_to_fit("a picture", done.reasons)
+            raise nothing_to_fit("image", Counter(done.reasons.values()))
         return fitted, done
+
+    def learn(self, contents: Iterable[Content] = (), described: Iterable[Described] = ()) -> FittedModelImage:
+        """See ``Encoder.learn``; nothing is fitted, the model is taken as it is."""
+        return FittedModelImage(self, None)
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedModelImage:
         """See ``Encoder.restore``; the model is loaded, and its hash compared, when it is first needed."""
@@ -172,8 +195,7 @@ class FittedModelImage(Fitted):
 
     def examine(self, contents: Iterable[Content], work: Work) -> Encoded:
         """See ``Fitted.examine``."""
-        done = describe_all(self._model, contents, work)
-        return Encoded(np.asarray(done.rows, np.float32), done.present, done.reasons, done.reused)
+        return self.reduce(describe_all(self._model, contents, work))
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
         """See ``Fitted.state``."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.extract.base import Arrays, unit_rows
+from tmmsrec.extract.base import unit_rows
+from tmmsrec.extract.whole import Arrays
 
 _BLOCK = 8_192
 

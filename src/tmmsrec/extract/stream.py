@@ -1,4 +1,4 @@
-"""The pictures of an item table, one after the other."""
+"""What is encoded of each item of a table: its text, or its picture, one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from tmmsrec.data.pictures import Pictures
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.extract.base import Absent, Encoded
+from tmmsrec.extract.base import Absent, Content, Encoded
+from tmmsrec.extract.templates import flatten
+from tmmsrec.extract.text import ModelText
+from tmmsrec.extract.tfidf import TfidfText
 
 
 class PictureSource(Protocol):
@@ -20,6 +23,39 @@ class PictureSource(Protocol):
     def read(self, name: str) -> bytes | None:
         """The bytes of a picture, or None where there is none of that name."""
         ...
+
+
+class Stream(Protocol):
+    """The contents of a table's items, one for each, in the order that is cheapest to read."""
+
+    def __len__(self) -> int:
+        """How many items."""
+        ...
+
+    def __iter__(self) -> Iterator[Content]:
+        """One content after the other."""
+        ...
+
+    def in_place(self, done: Encoded) -> Encoded:
+        """What was encoded from this stream, in the order of the items."""
+        ...
+
+
+class TextStream:
+    """A sentence of each item, as an encoder wants it."""
+
+    def __init__(self, fields: pa.Table, encoder: TfidfText | ModelText) -> None:
+        self.fields, self.encoder = fields, encoder
+
+    def __len__(self) -> int:
+        return int(self.fields.num_rows)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from flatten(self.fields, self.encoder.template, self.encoder.columns)
+
+    def in_place(self, done: Encoded) -> Encoded:
+        """See ``Stream.in_place``; texts are read in the order of the items."""
+        return done
 
 
 class PictureStream:
@@ -49,7 +85,7 @@ class PictureStream:
             yield self._read(self.names[item])
 
     def in_place(self, done: Encoded) -> Encoded:
-        """What was encoded from this stream, in the order of the items."""
+        """See ``Stream.in_place``."""
         rows, present = np.empty_like(done.rows), np.empty_like(done.present)
         rows[self.order], present[self.order] = done.rows, done.present
         return Encoded(rows, present, {int(self.order[i]): r for i, r in done.reasons.items()}, done.reused)
@@ -65,3 +101,16 @@ class PictureStream:
         except (DataProblem, OSError) as problem:
             return Absent(f"the picture cannot be read: {problem}")
         return Absent("the picture it names was not found") if data is None else data
+
+
+def stream(fields: pa.Table, encoder: Any, pictures: PictureSource | None) -> Stream:
+    """The contents that an encoder encodes of an item table.
+
+    Raises:
+        DataProblem: no text field, or no column ``image``, or no place where pictures are.
+    """
+    if isinstance(encoder, TfidfText | ModelText):
+        return TextStream(fields, encoder)
+    if pictures is None:
+        raise DataProblem("to encode pictures of items, say where their pictures are")
+    return PictureStream(fields, pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract import hub
-from tmmsrec.extract.base import Arrays, Content, Encoded, Encoder, Fitted, Work, nothing_to_fit
+from tmmsrec.extract.base import Content, Encoded, Encoder, Fitted, Work, nothing_to_fit
 from tmmsrec.extract.describe import Described, describe_all
 from tmmsrec.extract.templates import Template
+from tmmsrec.extract.whole import Arrays
 
 _POOLINGS = ("mean", "cls", "max")
 
@@ -36,6 +38,7 @@ class ModelText(Encoder):
     """
 
     modality: ClassVar[str] = "text"
+    shard: ClassVar[int] = 4_096
     model: str = hub.MINILM
     batch: int = 64
     template: Template = "plain"
@@ -47,12 +50,16 @@ class ModelText(Encoder):
             raise DataProblem("ModelText: batch must be at least 1 and max_tokens at least 4")
 
     def fit_encode(self, contents: Iterable[Content], work: Work) -> tuple[FittedModelText, Encoded]:
-        """See ``Encoder.fit_encode``; nothing is fitted, the model is taken as it is."""
-        fitted = FittedModelText(self, None)
+        """See ``Encoder.fit_encode``."""
+        fitted = self.learn()
         done = fitted.examine(contents, work)
         if not done.present.any():
-            raise nothing_to_fit("text", done.reasons)
+            raise nothing_to_fit("text", Counter(done.reasons.values()))
         return fitted, done
+
+    def learn(self, contents: Iterable[Content] = (), described: Iterable[Described] = ()) -> FittedModelText:
+        """See ``Encoder.learn``; nothing is fitted, the model is taken as it is."""
+        return FittedModelText(self, None)
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedModelText:
         """See ``Encoder.restore``; the model is loaded, and its hash compared, when it is first needed."""
@@ -80,9 +87,9 @@ class FittedModelText(Fitted):
     def examine(self, contents: Iterable[Content], work: Work) -> Encoded:
         """See ``Fitted.examine``."""
         texts = [c.strip() if isinstance(c, str) else c for c in contents]
-        done: Described = describe_all(self._model, texts, work)
+        done = self.reduce(describe_all(self._model, texts, work))
         reasons = {i: "no text" if r in ("empty", "none given") else r for i, r in done.reasons.items()}
-        return Encoded(np.asarray(done.rows, np.float32), done.present, reasons, done.reused)
+        return done._replace(reasons=reasons)
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
         """See ``Fitted.state``."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -14,8 +15,12 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import normalize
 
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.extract.base import Absent, Arrays, Content, Encoded, Encoder, Fitted, Work, clean_reasons, nothing_to_fit, unit_rows
+from tmmsrec.extract.base import Absent, Content, Encoded, Encoder, Fitted, Work, clean_reasons, nothing_to_fit, unit_rows
+from tmmsrec.extract.cache import content_key
+from tmmsrec.extract.describe import Described
+from tmmsrec.extract.sample import smallest
 from tmmsrec.extract.templates import Template
+from tmmsrec.extract.whole import Arrays
 
 Grams = Literal["word", "char"]
 
@@ -38,6 +43,7 @@ class TfidfText(Encoder):
             and misspellings).
         min_items: grams found in fewer items are ignored (1 while there are under 100 items).
         vocabulary: the most frequent so many grams are used.
+        fit_on: grams, weights and directions are found on at most so many texts, chosen by the hash of their content.
     """
 
     modality: ClassVar[str] = "text"
@@ -47,18 +53,24 @@ class TfidfText(Encoder):
     grams: Grams = "word"
     min_items: int = 2
     vocabulary: int = 50_000
+    fit_on: int = 50_000
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.min_items < 1 or self.vocabulary < 1:
-            raise DataProblem("TfidfText: width, min_items and vocabulary must be at least 1")
+        if self.width < 1 or self.min_items < 1 or self.vocabulary < 1 or self.fit_on < 1:
+            raise DataProblem("TfidfText: width, min_items, vocabulary and fit_on must be at least 1")
 
     def fit_encode(self, contents: Iterable[Content], work: Work) -> tuple[FittedTfidf, Encoded]:
-        """See ``Encoder.fit_encode``; the cache is not used, since a fit takes seconds."""
+        """See ``Encoder.fit_encode``; the cache is not used, since it would be no faster."""
         texts = list(contents)
-        full = sorted(t for t in texts if isinstance(t, str) and t.strip())
+        fitted = self.learn(texts, ())
+        return fitted, fitted.examine(texts, work)
+
+    def learn(self, contents: Iterable[Content], described: Iterable[Described] = ()) -> FittedTfidf:
+        """See ``Encoder.learn``."""
+        reasons: Counter[str] = Counter()
+        full = sorted(smallest(_keyed(contents, reasons), self.fit_on))
         if not full:
-            raise nothing_to_fit("text", {i: _reason(t) for i, t in enumerate(texts)})
-        work.tell(0, len(texts), "text")
+            raise nothing_to_fit("text", reasons)
         vectorizer = self._counter(min_df=min(self.min_items, len(full)) if len(full) >= _FEW else 1, max_features=self.vocabulary)
         try:
             counts = vectorizer.fit_transform(full)
@@ -69,8 +81,7 @@ class TfidfText(Encoder):
         seen_in = np.bincount(counts.indices, minlength=len(grams))
         idf = np.log((1 + len(full)) / (1 + seen_in)) + 1
         weighted = _weigh(counts, idf)
-        fitted = FittedTfidf(self, grams, idf.astype(np.float32), _directions(weighted, self.width), len(full))
-        return fitted, fitted.examine(texts, work)
+        return FittedTfidf(self, grams, idf.astype(np.float32), _directions(weighted, self.width), len(full))
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedTfidf:
         """See ``Encoder.restore``."""
@@ -126,6 +137,15 @@ def _weigh(counts: sp.csr_matrix, idf: NDArray[Any]) -> sp.csr_matrix:
     weighted = counts.astype(np.float32, copy=True)
     weighted.data = (1 + np.log(weighted.data)) * idf.astype(np.float32)[weighted.indices]
     return normalize(weighted, copy=False)
+
+
+def _keyed(contents: Iterable[Content], reasons: Counter[str]) -> Iterator[tuple[bytes, str]]:
+    """The texts among contents with their keys; the others are counted."""
+    for content in contents:
+        if isinstance(content, str) and content.strip():
+            yield content_key(content), content
+        else:
+            reasons[_reason(content)] += 1
 
 
 def _reason(content: Content) -> str:

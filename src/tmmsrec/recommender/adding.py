@@ -152,7 +152,7 @@ def _column(catalog: Catalog, name: str, records: Sequence[Record], ids: list[An
 def _encoded(name: str, old: Features, given: Given, encoder: Fitted | DataProblem | None) -> tuple[Features, dict[int, str]]:
     """Features of the grown catalogue, and position -> why a row could not be made."""
     grown = given.before + int(given.new.sum()) + 1
-    rows, present = np.zeros((grown, old.width), np.float32), np.zeros(grown, np.bool_)
+    rows, present = np.zeros((grown, old.width), old.rows.dtype), np.zeros(grown, np.bool_)
     rows[: len(old.rows)], present[: len(old.rows)] = old.rows, old.present
     asked = given.new | np.array([_touches(name, record, given.table.column_names) for record in given.records], np.bool_)
     at = np.flatnonzero(asked)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import get_args
 
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.extract import Encoder, Fitted, extract_images, extract_text, load_encoder, resolve_image, resolve_text
+from tmmsrec.extract import Encoder, Fitted, Form, Work, extract_into, load_encoder, resolve_image, resolve_text, source_of_items
 from tmmsrec.extract.templates import Template, text_fields
 from tmmsrec.study.samples import source_of
 from tmmsrec.study.stages import Listener
@@ -49,23 +48,24 @@ def why_not(modality: str, dataset: Dataset) -> str:
     return "" if source_of(dataset) is not None else "the pictures are not where they were when the data was prepared"
 
 
-def extract(dataset: Dataset, encoder: Encoder, cache: Path | None, listener: Listener) -> Dataset:
-    """Make one modality's features beside the Dataset folder, the fitted encoder in its ``encoders``; the Dataset with them."""
+def extract(dataset: Dataset, encoder: Encoder, work: Work, form: Form, listener: Listener) -> Dataset:
+    """Make one modality's features beside the Dataset folder, the fitted encoder in its ``encoders``; the Dataset with them.
+
+    Every process that is called so takes part; see ``tmmsrec.extract.extract_into``.
+    """
     assert dataset.folder is not None
     modality = encoder.modality
+    pictures = None if modality == "text" else source_of(dataset)
+    if modality != "text" and pictures is None:
+        raise DataProblem(f"{dataset.folder}: {why_not(modality, dataset)}")
     report = dataset.folder / "encoders" / f"{modality}-missing.parquet"
-    if modality == "text":
-        features, fitted = extract_text(dataset, encoder, cache=cache, progress=listener.counting, report=report)  # type: ignore[arg-type]
-    else:
-        source = source_of(dataset)
-        if source is None:
-            raise DataProblem(f"{dataset.folder}: {why_not('image', dataset)}")
-        features, fitted = extract_images(dataset, encoder, source, cache=cache, progress=listener.counting, report=report)  # type: ignore[arg-type]
-    store.save_features(dataset.folder, modality, features)
-    fitted.save(dataset.folder / "encoders" / modality)
+    source = source_of_items(dataset, encoder, pictures)
+    extract_into(dataset.folder, source, replace(work, progress=listener.counting), form, report)
+    made = store.load(dataset.folder)
+    features = made.features[modality]
     missing = features.provenance.get("missing", {}).get("count", 0)
     listener.stage(f"{modality} features: {features.width} numbers for {features.coverage:.1%} of the items, {missing:,} without")
-    return store.load(dataset.folder)
+    return made
 
 
 def fitted_encoders(dataset: Dataset) -> dict[str, Fitted]:

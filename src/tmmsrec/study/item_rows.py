@@ -27,12 +27,12 @@ class ItemRows:
     """
 
     name: str
-    rows: NDArray[np.float32]
+    rows: NDArray[np.floating]
     present: NDArray[np.bool_]
 
     def directions(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """[n, f] rows of items at length 1, so that inner products are cosines; rows of zeros stay."""
-        rows = self.rows[items]
+        rows = np.asarray(self.rows[items], dtype=np.float32)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.asarray(rows / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
 

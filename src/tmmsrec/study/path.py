@@ -19,6 +19,7 @@ from tmmsrec import memory, values, zoo
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation, prepare_from
+from tmmsrec.extract import Form, Work
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.blocks import Document
@@ -221,7 +222,7 @@ def _extracted(dataset: Dataset, prepared: str, recipe: Recipe, stages: Stages, 
             continue
         listener.stage(f"{modality} features")
         stages.begin(modality)
-        dataset = extract(dataset, encoder, stages.folder / "cache", listener)
+        dataset = extract(dataset, encoder, Work(stages.folder / "cache"), Form(), listener)
         stages.done(modality, key)
     dropped = [m for m in dataset.features if any(n.startswith(f"No {m} features") for n in notes)]
     return _without(dataset, dropped), notes
