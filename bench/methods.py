@@ -65,7 +65,7 @@ def measure(name: str, seconds: float) -> dict[str, float | int | None]:
 
 def _rate(method: Method, model: Model, parts: Parts, seconds: float) -> float:
     """Targets per second over whole steps, the first one left out, for about so many seconds."""
-    from tmmsrec.data.batch import Sampler
+    from tmmsrec.data.negatives import Sampler
     from tmmsrec.loop import Lesson, Loop
     from tmmsrec.training import Training
 

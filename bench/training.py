@@ -16,8 +16,9 @@ from torch.nn.functional import pad
 
 from bench.rows import Row
 from bench.worlds import shop
-from tmmsrec.data.batch import Batch, Sampler, training_batches
+from tmmsrec.data.batch import Batch, training_batches
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut, Parts
 from tmmsrec.loop import Lesson, Loop
 from tmmsrec.models.base import Model

@@ -13,11 +13,12 @@ from PIL import Image
 
 from tests.conftest import DAY, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import Sampler, training_batches
+from tmmsrec.data.batch import training_batches
 from tmmsrec.data.catalog import Catalog, Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
 from tmmsrec.extract import DescriptorImage, TfidfText
 from tmmsrec.nn.losses import CrossEntropy

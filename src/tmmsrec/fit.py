@@ -12,8 +12,8 @@ import torch
 
 from tmmsrec import memory, values
 from tmmsrec.checkpoint import Saver
-from tmmsrec.data.batch import Sampler
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
 from tmmsrec.loop import Fitted, Lesson, Loop, Watch
 from tmmsrec.models.base import Method, Model

@@ -19,7 +19,8 @@ from torch import Tensor
 from tmmsrec import metrics
 from tmmsrec.checkpoint import Checkpoint, Saver
 from tmmsrec.data.ahead import ahead
-from tmmsrec.data.batch import Batch, Per, Rows, Sampler, training_batches
+from tmmsrec.data.batch import Batch, Per, Rows, training_batches
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Model
 from tmmsrec.optimiser import clip, optimiser

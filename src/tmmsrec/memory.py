@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from tmmsrec import machine
-from tmmsrec.data.batch import Sampler, training_batches
+from tmmsrec.data.batch import training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import Part
 from tmmsrec.data.stored import Stored

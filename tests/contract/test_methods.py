@@ -11,10 +11,11 @@ import torch
 from tests.conftest import all_methods, small
 from tmmsrec import values
 from tmmsrec.checkpoint import read_tensors, write_tensors
-from tmmsrec.data.batch import Batch, Sampler, history_batch, ranking_batches, training_batches
+from tmmsrec.data.batch import Batch, history_batch, ranking_batches, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.fit import fit
 from tmmsrec.models.base import Method, VectorModel, with_beside

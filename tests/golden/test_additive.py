@@ -11,8 +11,9 @@ import torch
 
 from tests.conftest import DAY, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import Sampler, history_batch, training_batches
+from tmmsrec.data.batch import history_batch, training_batches
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
 from tmmsrec.models.additive import Additive
 from tmmsrec.models.terms import Ages, Asking, Follows, Popular, Similar

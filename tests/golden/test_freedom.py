@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from tests.conftest import random_features, small
-from tmmsrec.data.batch import Batch, Sampler, history_batch, training_batches
+from tmmsrec.data.batch import Batch, history_batch, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.fit import fit
 from tmmsrec.models.freedom import FREEDOM

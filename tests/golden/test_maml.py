@@ -11,10 +11,11 @@ import torch
 
 from tests.conftest import random_features, small
 from tests.golden.test_vbpr import asked, grown, own_cluster
-from tmmsrec.data.batch import Sampler, training_batches
+from tmmsrec.data.batch import training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.models import maml
 from tmmsrec.models.maml import MAML, covariance, ranked_hinge

@@ -12,10 +12,11 @@ from torch import nn
 
 from tests.conftest import small
 from tests.golden.test_backbones import parameters, sized
-from tmmsrec.data.batch import Batch, Sampler, history_batch, training_batches
+from tmmsrec.data.batch import Batch, history_batch, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.models.mmmlp import MMMLP, MMMLPModel
 from tmmsrec.nn.losses import BPR, SampledSoftmax

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from tests.conftest import random_features, small
-from tmmsrec.data.batch import Sampler, history_batch, training_batches
+from tmmsrec.data.batch import history_batch, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.fit import fit
 from tmmsrec.models.attributes import Continuous, Discrete, Marked, clusters, words

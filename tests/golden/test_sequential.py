@@ -11,9 +11,10 @@ from torch import nn
 
 from tests.conftest import random_features
 from tmmsrec import zoo
-from tmmsrec.data.batch import Sampler, history_batch, training_batches
+from tmmsrec.data.batch import history_batch, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.fit import fit
 from tmmsrec.models.sequential import Entry, Sequential

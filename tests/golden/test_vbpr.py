@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from tests.conftest import random_features, small
-from tmmsrec.data.batch import Sampler, history_batch, training_batches
+from tmmsrec.data.batch import history_batch, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.models.vbpr import VBPR
 from tmmsrec.recommender.state import only_first

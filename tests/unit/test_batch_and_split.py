@@ -10,8 +10,9 @@ from scipy import stats
 
 from tests.conftest import DAY, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import Negatives, Rows, Sampler, ranking_batches, training_batches
+from tmmsrec.data.batch import Rows, ranking_batches, training_batches
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.negatives import Negatives, Sampler
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import ByTime, ColdItems, LeaveOneOut, PaperLeak, protocol
 from tmmsrec.study.run import Job

@@ -10,7 +10,8 @@ import torch
 
 from tests.conftest import shrunk, small
 from tmmsrec import values, zoo
-from tmmsrec.data.batch import Sampler, training_batches
+from tmmsrec.data.batch import training_batches
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.fit import fit
 from tmmsrec.nn.losses import BCE, CrossEntropy, SampledSoftmax

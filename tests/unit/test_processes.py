@@ -18,7 +18,8 @@ from tests.together import jobs
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.data import store
 from tmmsrec.data.ahead import ahead
-from tmmsrec.data.batch import Sampler, training_batches
+from tmmsrec.data.batch import training_batches
+from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.processes import ALONE, Processes, asked_for
 from tmmsrec.study.run import read_run, run

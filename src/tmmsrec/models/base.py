@@ -10,9 +10,10 @@ from typing import ClassVar, Self, final
 import torch
 from torch import Tensor, nn
 
-from tmmsrec.data.batch import Batch, Negatives, Per
+from tmmsrec.data.batch import Batch, Per
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.split import Part
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.losses import Loss

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from tmmsrec.data.batch import Batch, Negatives
+from tmmsrec.data.batch import Batch
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.negatives import Negatives
 from tmmsrec.models.base import Model, PairMethod, features_of
 from tmmsrec.nn.dropout import Dropout
 from tmmsrec.nn.graph import Memory

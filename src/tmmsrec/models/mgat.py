@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tmmsrec.data.batch import Batch, Negatives
+from tmmsrec.data.batch import Batch
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import PairMethod, VectorModel, features_of
 from tmmsrec.nn.graph import Edges, Memory, UserItemGraph

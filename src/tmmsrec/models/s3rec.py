@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from tmmsrec.data.batch import Batch, Negatives
+from tmmsrec.data.batch import Batch
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.negatives import Negatives
 from tmmsrec.models.attributes import AttributeHeads, Attributes, Discrete
 from tmmsrec.models.base import Method, Pretraining, VectorModel
 from tmmsrec.models.s3rec_tasks import Tasks, Weights, draw, sequences

@@ -16,8 +16,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from tmmsrec.data.batch import Batch, Negatives, Per
+from tmmsrec.data.batch import Batch, Per
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.stored import feature_rows
 from tmmsrec.models.base import Method, VectorModel, features_of
 from tmmsrec.nn.backbones import Backbone, newest

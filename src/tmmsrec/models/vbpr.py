@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tmmsrec.data.batch import Batch, Negatives
+from tmmsrec.data.batch import Batch
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.negatives import Negatives
 from tmmsrec.models.base import PairMethod, VectorModel, features_of
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.nn.losses import bpr
