@@ -46,7 +46,7 @@ class _Share(nn.Module):
         """Times processes and share of targets: their mean is the mean over all targets."""
         if not len(batch.users):  # the last batch of a pass can have fewer rows than there are processes
             return self._nothing(batch.users.device)
-        mine = (batch.targets != 0).sum()
+        mine = len(batch.asked)
         return self._loss(batch) * (mine * self._processes / batch.events)
 
     def _nothing(self, device: torch.device) -> Tensor:

@@ -60,7 +60,7 @@ def toy() -> tuple[Dataset, Part]:
 def triples(users: list[int], targets: list[int], negatives: list[int]) -> Batch:
     empty = torch.zeros(len(users), 1, dtype=torch.int64)
     asked = torch.tensor(targets)[:, None], torch.tensor(negatives)[:, None, None]
-    return Batch(torch.tensor(users), empty, empty, empty, *asked, torch.zeros(0))
+    return Batch(torch.tensor(users), empty, empty, empty, *asked, torch.zeros(0), torch.arange(len(users)))
 
 
 TRIPLES = triples([0, 1, 2, 2], [1, 3, 4, 5], [3, 6, 2, 6])

@@ -33,6 +33,8 @@ class Batch:
         targets: [B, L] int64 next items, 0 where there is none; empty [B, 0] when ranking.
         negatives: int64 items never met by the user, [B, L, K], or [K] drawn once for the whole batch.
         expected: [K] float64, how often each shared negative was expected in the draw; empty where each step has its own.
+        asked: [T] int64, where the targets stand among the B * L steps.  It is known before the batch is moved: a GPU would have to
+            be waited for to learn how many there are.
         events: how many targets the batch has; where several processes share a batch, all of theirs.
     """
 
@@ -43,6 +45,7 @@ class Batch:
     targets: Tensor
     negatives: Tensor
     expected: Tensor
+    asked: Tensor
     events: int = 0
 
     @property
@@ -55,6 +58,10 @@ class Batch:
         """[B] int64, the column of each row's newest event (0 for an empty history)."""
         return (self.mask.sum(-1) - 1).clamp_min(0)
 
+    def at_targets(self, x: Tensor) -> Tensor:
+        """[T, ...] of [B, L, ...]: the steps that have a target."""
+        return x.flatten(0, 1)[self.asked]
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
@@ -64,7 +71,7 @@ class Batch:
         width = max(1, int(self.mask[rows].sum(-1).max())) if len(rows) else 1
         own = {name: getattr(self, name)[rows, :width] for name in ("items", "times", "now", "targets")}
         negatives = self.negatives if self.negatives.dim() == 1 else self.negatives[rows, :width]
-        return replace(self, users=self.users[rows], negatives=negatives, **own)
+        return replace(self, users=self.users[rows], negatives=negatives, asked=_asked(own["targets"]), **own)
 
     def pinned(self) -> Batch:
         """The same batch in memory from which a GPU copies while others work."""
@@ -220,4 +227,8 @@ def _batch(*arrays: NDArray[np.generic], events: int = 0) -> Batch:
     *whole, expected = arrays
     users, items, times, now, targets, negatives = (torch.from_numpy(np.ascontiguousarray(a, dtype=np.int64)) for a in whole)
     often = torch.from_numpy(np.ascontiguousarray(expected, dtype=np.float64))
-    return Batch(users, items, times, now, targets, negatives, often, events)
+    return Batch(users, items, times, now, targets, negatives, often, _asked(targets), events)
+
+
+def _asked(targets: Tensor) -> Tensor:
+    return targets.flatten().nonzero()[:, 0]

@@ -33,7 +33,7 @@ class Query(nn.Module):
         """[B, D]; without ``at`` nothing is said of the moment, and the model must not read it."""
         nobody, none = torch.full_like(items[:, 0], -1), items.new_zeros(0)
         now = times if at is None else asked_at(items, times, at)
-        return self.model.users(Batch(nobody, items, times, now, none, none, none))
+        return self.model.users(Batch(nobody, items, times, now, none, none, none, none))
 
 
 def asked_at(items: Tensor, times: Tensor, at: Tensor) -> Tensor:

@@ -124,14 +124,13 @@ class AdditiveModel(VectorModel):
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy over all items, the mean over steps that have a target."""
         asking, candidates = Asking.everywhere(batch, self.value.ages), self.candidates()
-        steps = batch.targets != 0
-        number = torch.full((steps.numel(),), -1, device=steps.device)
-        number[steps.flatten()] = torch.arange(int(steps.sum()), device=steps.device)
+        number = torch.full((batch.targets.numel(),), -1, device=batch.asked.device)
+        number[batch.asked] = torch.arange(len(batch.asked), device=batch.asked.device)
         beside = Beside.of([*self._beside(asking).values(), *self._too_much(asking)])
         kept = (number[beside.rows] >= 0) & (beside.items < len(candidates))
         beside = Beside(number[beside.rows[kept]], beside.items[kept], beside.values[kept])
-        states = self._states(batch, asking)[steps]
-        return cross_entropy(states, candidates, batch.targets[steps], beside, fixed=self.shares()["popular"].start)
+        states, targets = batch.at_targets(self._states(batch, asking)), batch.at_targets(batch.targets)
+        return cross_entropy(states, candidates, targets, beside, fixed=self.shares()["popular"].start)
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, D] after every step."""

@@ -201,10 +201,9 @@ class FREEDOMModel(VectorModel):
 
     def loss(self, batch: Batch) -> Tensor:
         """BPR over the pairs, and ``reg`` times BPR of the features."""
-        steps = batch.targets != 0
         users, items = self.tables()
-        chosen = users[batch.users[steps.nonzero()[:, 0]]]
-        rows = torch.cat([batch.targets[steps][:, None], batch.negatives[steps]], dim=1)
+        chosen = users[batch.users[batch.asked]]
+        rows = torch.cat([batch.at_targets(batch.targets)[:, None], batch.at_targets(batch.negatives)], dim=1)
         total = _bpr(chosen, items[rows])
         for content in self._contents().values() if self.value.reg else ():
             both = content.present[rows].all(1)

@@ -159,10 +159,9 @@ class MGATModel(VectorModel):
 
     def loss(self, batch: Batch) -> Tensor:
         """BPR over the pairs."""
-        steps = batch.targets != 0
         users, items = self.tables()
-        rows = torch.cat([batch.targets[steps][:, None], batch.negatives[steps]], dim=1)
-        scores = torch.einsum("td,tkd->tk", users[batch.users[steps.nonzero()[:, 0]]], items[rows])
+        rows = torch.cat([batch.at_targets(batch.targets)[:, None], batch.at_targets(batch.negatives)], dim=1)
+        scores = torch.einsum("td,tkd->tk", users[batch.users[batch.asked]], items[rows])
         mean = bpr(scores[:, 0], scores[:, 1:])
         return mean if self.value.loss == "mean" else mean * (len(rows) / math.log(2))
 

@@ -129,10 +129,9 @@ class MMMLPModel(VectorModel):
 
     def loss(self, batch: Batch) -> Tensor:
         """The value's loss at the newest steps."""
-        steps = batch.targets != 0
-        negatives = batch.negatives if batch.negatives.dim() == 1 else batch.negatives[steps]
+        negatives = batch.negatives if batch.negatives.dim() == 1 else batch.at_targets(batch.negatives)
         drawn = Drawn(negatives, batch.expected, self.n_items)
-        return self.value.loss(self.users(batch), batch.targets[steps], drawn, self.candidates)
+        return self.value.loss(self.users(batch), batch.at_targets(batch.targets), drawn, self.candidates)
 
 
 class _Branch(nn.Module):

@@ -134,9 +134,8 @@ class S3RecModel(VectorModel):
 
     def loss(self, batch: Batch) -> Tensor:
         """Fine-tuning: binary cross-entropy with one negative at every step, as SASRec."""
-        steps = batch.targets != 0
-        drawn = Drawn(batch.negatives[steps], batch.expected, self.n_items)
-        return BCE()(self.states(batch)[steps], batch.targets[steps], drawn, self.items)
+        drawn = Drawn(batch.at_targets(batch.negatives), batch.expected, self.n_items)
+        return BCE()(batch.at_targets(self.states(batch)), batch.at_targets(batch.targets), drawn, self.items)
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, d] after every step, each reading itself and those before it."""

@@ -255,9 +255,8 @@ class SequentialModel(VectorModel):
 
     def loss(self, batch: Batch) -> Tensor:
         """The value's loss over all steps that have a target."""
-        steps = batch.targets != 0
         shared = batch.negatives.dim() == 1
-        negatives = batch.negatives if shared else batch.negatives[steps]
+        negatives = batch.negatives if shared else batch.at_targets(batch.negatives)
         drawn = Drawn(negatives, batch.expected, self.n_items)
-        states = self.states(batch)[steps] if self.value.steps == "every" else self.users(batch)
-        return self.value.loss(states, batch.targets[steps], drawn, self.candidates)
+        states = batch.at_targets(self.states(batch)) if self.value.steps == "every" else self.users(batch)
+        return self.value.loss(states, batch.at_targets(batch.targets), drawn, self.candidates)
