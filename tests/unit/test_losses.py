@@ -42,7 +42,7 @@ def test_by_size_takes_the_loss_that_is_meant():
     assert CrossEntropy().for_items(10**7) == CrossEntropy()
     with pytest.raises(ValueError, match="for_items"):
         _ = chosen.shared
-    states, table, targets, items = world()
+    states, _, targets, items = world()
     drawn = Drawn(torch.zeros(0, dtype=torch.long), EMPTY, 30)
     assert BySize()(states, targets, drawn, items) == CrossEntropy()(states, targets, drawn, items)
 
