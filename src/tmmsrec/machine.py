@@ -33,7 +33,9 @@ def _read(told: str) -> int | None:
 
 
 def held() -> int:
-    """What the process holds now; 0 where the system does not tell."""
+    """What the process holds of it now; 0 where the system does not tell."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.memory_allocated())
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS")), 0)

@@ -202,6 +202,7 @@ def test_fit_goes_on_and_is_not_done_twice(out: Path, tmp_path: Path) -> None:
     first = call(*common)
     assert "HR@10" in first.stdout
     assert "epoch 1, loss" in first.stderr
+    assert first.stderr.index("memory: about ") < first.stderr.index("epoch 1, loss")
     folder = next((tmp_path / "runs").iterdir())
     method = read_run(folder).job.method
     assert method.time.dropout == 0.2  # type: ignore[attr-defined]

@@ -21,14 +21,11 @@ from tmmsrec.training import Adam, Training
 BY_ROW = Adam(lr=0.1, tables="rowwise")
 
 
-PLAIN = BCE()
-
-
-def built(loss=PLAIN, name="sasrec"):
+def built(loss=None, name="sasrec"):
     data = small(items=200)
     part = LeaveOneOut().cut(data.interactions).train
     torch.manual_seed(0)
-    method = replace(shrunk(zoo.methods()[name]), loss=loss)
+    method = replace(shrunk(zoo.methods()[name]), loss=loss or BCE())
     model = method.build(data)
     sampler = Sampler(part, 200, method.negatives)
     batches = training_batches(part, size=6, length=20, sampler=sampler, seed=(0, 0))

@@ -21,15 +21,12 @@ def mapped(array: NDArray[Any]) -> bool:
     return _file(array) is not None
 
 
-def _file(array: NDArray[Any]) -> tuple[mmap.mmap, int] | None:
-    """The file's map that an array looks into, and where in it the array begins; None for one in memory, or that may be written."""
+def _file(array: NDArray[Any]) -> mmap.mmap | None:
+    """The file's map that an array looks into; None for one in memory, or that may be written."""
     root: Any = array
     while isinstance(root.base, np.ndarray):
         root = root.base
-    if root.flags.writeable or not isinstance(root.base, mmap.mmap):
-        return None
-    within = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-    return root.base, len(root.base) - root.nbytes + within
+    return root.base if isinstance(root.base, mmap.mmap) and not root.flags.writeable else None
 
 
 def give_back(array: NDArray[Any]) -> None:
@@ -42,27 +39,21 @@ def by_the_row(array: NDArray[Any]) -> None:
     _advise(array, "MADV_RANDOM")
 
 
-def read_ahead(array: NDArray[Any], start: int, stop: int) -> None:
-    """Have the system read rows start..stop-1 of a mapped array, which are about to be asked for."""
-    _advise(array, "MADV_WILLNEED", start, stop)
+def in_turn(array: NDArray[Any]) -> None:
+    """Say that rows of a mapped array will be asked for one after the other: the system then reads ahead."""
+    _advise(array, "MADV_SEQUENTIAL")
 
 
-def _advise(array: NDArray[Any], advice: str, start: int | None = None, stop: int = 0) -> None:
-    """Advice about a mapped array, or of its rows start..stop-1; systems that do not know it are not told."""
-    found = _file(array) if array.ndim and hasattr(mmap, advice) else None
-    if found is None:
-        return
-    file, head = found
-    if start is None:
+def _advise(array: NDArray[Any], advice: str) -> None:
+    """Advice about a mapped array; nothing on systems that do not know it."""
+    file = _file(array)
+    if file is not None and hasattr(mmap, advice):
         file.madvise(getattr(mmap, advice))
-        return
-    first = (head + start * array.strides[0]) // mmap.PAGESIZE * mmap.PAGESIZE
-    file.madvise(getattr(mmap, advice), first, min(len(file), head + stop * array.strides[0]) - first)
 
 
 def blocks(array: NDArray[Any], size: int = BLOCK) -> Iterator[tuple[int, NDArray[Any]]]:
     """Where each block begins, and its rows; given back when the next one is asked for."""
+    in_turn(array)
     for at in range(0, len(array), size):
-        read_ahead(array, at, min(at + size, len(array)))
         yield at, array[at : at + size]
         give_back(array)

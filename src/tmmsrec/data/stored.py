@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tmmsrec.data.catalog import Features
-from tmmsrec.data.mapping import by_the_row, give_back, read_ahead
+from tmmsrec.data.mapping import by_the_row, give_back, in_turn
 
 
 class Stored:
@@ -21,7 +21,6 @@ class Stored:
 
     def __init__(self, rows: NDArray[np.floating]) -> None:
         self.rows = rows
-        by_the_row(rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -35,9 +34,12 @@ class Stored:
     def __call__(self, rows: Tensor) -> Tensor:
         """The rows [...] as [..., f] float32, on the device of ``rows``."""
         asked = rows.flatten().cpu().numpy()
-        if len(asked) and asked[-1] - asked[0] == len(asked) - 1:  # side by side, as a pass over all of them asks
-            read_ahead(self.rows, int(asked[0]), int(asked[-1]) + 1)
-        found = self.rows[asked].astype(np.float32, copy=False)
+        if len(asked) and asked[-1] - asked[0] == len(asked) - 1 and (np.diff(asked) == 1).all():  # as a pass over all of them asks
+            in_turn(self.rows)
+            found = self.rows[asked[0] : asked[-1] + 1].astype(np.float32)
+        else:
+            by_the_row(self.rows)
+            found = self.rows[asked].astype(np.float32, copy=False)
         give_back(self.rows)
         return torch.from_numpy(found).view(*rows.shape, self.width).to(rows.device)
 
