@@ -17,7 +17,7 @@ FLOORS = {
     "study": 6, "export": 6,
     "studies": 7, "cli": 7, "serve": 7, "__main__": 7,
 }  # fmt: skip
-GROUND_ROOMS_ALONE = {"values", "metrics", "significance", "data", "nn", "processes"}
+GROUND_ROOMS_ALONE = {"values", "metrics", "significance", "machine", "data", "nn", "processes"}
 
 
 def modules() -> list[tuple[str, Path]]:
