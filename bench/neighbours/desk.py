@@ -110,10 +110,10 @@ class Desk:
             taken.append(time.perf_counter() - begun)
         self._told["ranking_seconds"] = min(taken)
 
-    def close(self, versions: dict[str, str], parameters: int) -> None:
-        """The end: what was measured, as JSON."""
+    def close(self, versions: dict[str, str], parameters: int, events: int | None = None) -> None:
+        """The end: what was measured, as JSON.  ``events`` are an epoch's targets, where they are not the newest of each user."""
         self._told |= {"wall": self.clock.wall, "processor": self.clock.processor, "peak_mb": _peak_memory()}
-        self._told |= {"versions": versions, "parameters": parameters}
+        self._told |= {"versions": versions, "parameters": parameters, "events": events}
         (self.folder / "told.json").write_text(json.dumps(self._told, indent=1), encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ def run(desk: Desk) -> None:
 
     def trainer() -> Any:
         # As the model makes its own, and with the clock.
-        quiet = {name: False for name in ("enable_progress_bar", "enable_model_summary", "logger", "enable_checkpointing")}
+        quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "logger", "enable_checkpointing"), False)
         return pytorch_lightning.Trainer(max_epochs=1, min_epochs=1, devices=1, accelerator="cpu", callbacks=[clock], **quiet)
 
     model = SASRecModel(

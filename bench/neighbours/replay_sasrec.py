@@ -47,7 +47,7 @@ def run(desk: Desk) -> None:
         model.train()
 
     clock = lightning_clock(lightning.Callback, desk.clock, after)
-    quiet = {name: False for name in ("enable_progress_bar", "enable_model_summary", "logger", "enable_checkpointing")}
+    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "logger", "enable_checkpointing"), False)
     trainer = lightning.Trainer(
         max_epochs=how.epochs, accelerator="cpu", devices=1, callbacks=[clock], limit_val_batches=0, **quiet
     )
