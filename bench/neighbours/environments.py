@@ -20,7 +20,7 @@ class Contender:
         name: in tables.
         module: of this folder; run as the contender's main.
         packages: for pip; none for what runs in our own environment.
-        python: the least version that the packages ask for, and the first that they do not know.
+        python: of Python 3, the least minor version that the packages ask for, and the first that they do not know.
         imports: what a person imports before training it, as Python.
         arguments: for the module.
     """
@@ -28,7 +28,7 @@ class Contender:
     name: str
     module: str
     packages: tuple[str, ...] = ()
-    python: tuple[tuple[int, int], tuple[int, int]] = ((3, 11), (4, 0))
+    python: tuple[int, int] = (11, 30)
     imports: str = ""
     arguments: tuple[str, ...] = ()
 
@@ -39,7 +39,7 @@ _REPLAY = Contender(
     "RePlay",
     "replay_sasrec",
     ("replay-rec[torch]==0.22.0", TORCH),
-    ((3, 10), (3, 15)),
+    (10, 15),
     "import lightning, replay.data.nn, replay.nn.lightning, replay.nn.sequential, replay.nn.transform.template",
 )
 NEIGHBOURS = (
@@ -48,7 +48,7 @@ NEIGHBOURS = (
         "RecTools",
         "rectools_sasrec",
         ("rectools[torch]==0.19.0", TORCH),
-        ((3, 9), (3, 14)),
+        (9, 14),
         "from rectools.models import SASRecModel",
     ),
     _REPLAY,
@@ -64,7 +64,7 @@ NEIGHBOURS = (
         "WarpRec",
         "warprec_sasrec",
         ("warprec==2.2.8", TORCH),
-        ((3, 12), (4, 0)),
+        (12, 30),
         "import lightning, warprec.data.dataset, warprec.recommenders.sequential_recommender.sasrec",
     ),
 )
@@ -100,13 +100,13 @@ def interpreter(contender: Contender, envs: Path) -> Path:
 def _base(contender: Contender) -> str:
     """A Python that the packages know: this one, or the newest that the search path offers."""
     least, beyond = contender.python
-    if least <= sys.version_info[:2] < beyond:
+    if sys.version_info.major == 3 and least <= sys.version_info.minor < beyond:
         return sys.executable
-    for minor in range(min(beyond[1] - 1, 20) if beyond[0] == 3 else 20, least[1] - 1, -1):
+    for minor in range(beyond - 1, least - 1, -1):
         found = shutil.which(f"python3.{minor}")
-        if found and subprocess.run([found, "--version"], capture_output=True).returncode == 0:
+        if found and subprocess.run([found, "--version"], capture_output=True).returncode == 0:  # a shim may lead nowhere
             return found
-    raise Missing(f"{contender.name} asks for Python {least[0]}.{least[1]} or newer, and none is on the search path")
+    raise Missing(f"{contender.name} asks for Python 3.{least} or newer, and none that it knows is on the search path")
 
 
 def _run(command: list[str], folder: Path) -> None:
