@@ -70,10 +70,10 @@ def verdict(contest: Contest, goal: float = 10.0) -> str:
     if contest.fastest is None or not contest.of(OURS.name):
         return "nothing to compare"
     ratio = statistics.median(contest.ratios(contest.fastest))
-    ours, theirs = (_ndcg(contest.of(name)) for name in (OURS.name, contest.fastest))
+    ours, theirs = (round(_ndcg(contest.of(name)), 3) for name in (OURS.name, contest.fastest))
     speed = f"{ratio:.1f} times the events/s of the fastest of the others ({contest.fastest}); goal {goal:g}: "
     speed += "met" if ratio >= goal else f"missed by {1 - ratio / goal:.0%}"
-    return f"{speed}. NDCG@10 {ours:.3f} against {theirs:.3f}: {'no worse' if ours >= theirs else 'WORSE'}"
+    return f"{speed}. NDCG@10 {ours:.3f} against {theirs:.3f}: {'no worse' if ours >= theirs else 'worse'}"
 
 
 def _ndcg(turns: list[Turn]) -> float:
