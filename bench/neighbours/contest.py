@@ -58,6 +58,11 @@ class Turn:
     load: float = 0.0
 
     @property
+    def quickest(self) -> float:
+        """Events per second in the epoch that took least: first calls, and other work on the machine, only ever add."""
+        return self.events_per_second * sum(self.wall) / len(self.wall) / min(self.wall)
+
+    @property
     def best_epoch(self) -> int:
         """The epoch that did best in validation."""
         return max(range(len(self.valid)), key=self.valid.__getitem__)
@@ -98,12 +103,10 @@ class Contest:
         """Training seconds until ``level``."""
         return seconds_to(self.level, turn.valid, turn.wall)
 
-    def ratios(self, name: str) -> list[float]:
-        """In each round, our events per second by those of a contender in the same round."""
+    def ratios(self, name: str, speed: Callable[[Turn], float] = lambda turn: turn.events_per_second) -> list[float]:
+        """In each round, our speed by that of a contender in the same round."""
         theirs = {turn.round: turn for turn in self.of(name)}
-        return [
-            turn.events_per_second / theirs[turn.round].events_per_second for turn in self.of(OURS.name) if turn.round in theirs
-        ]
+        return [speed(turn) / speed(theirs[turn.round]) for turn in self.of(OURS.name) if turn.round in theirs]
 
     @property
     def fastest(self) -> str | None:

@@ -13,8 +13,10 @@ from bench.neighbours.environments import OURS
 COLUMNS = (
     "contender",
     "events/s",
+    "quickest epoch",
     "per processor second",
     "ours is faster by",
+    "by quickest epochs",
     "NDCG@10",
     "reaches the level in",
     "peak MB",
@@ -37,8 +39,10 @@ def _row(contest: Contest, name: str) -> list[str]:
     return [
         name,
         _spread([t.events_per_second for t in turns], ",.0f"),
+        _spread([t.quickest for t in turns], ",.0f"),
         _spread([t.events_per_processor_second for t in turns], ",.0f"),
         "" if name == OURS.name else _spread(contest.ratios(name), ".1f", " times"),
+        "" if name == OURS.name else _spread(contest.ratios(name, lambda turn: turn.quickest), ".1f", " times"),
         _spread([t.test[t.best_epoch] for t in turns], ".3f"),
         "never" if None in reached else _spread([s for s in reached if s is not None], ".1f", " s"),
         _spread([float(t.peak_mb) for t in turns], ",.0f"),

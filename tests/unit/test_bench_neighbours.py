@@ -110,6 +110,8 @@ def test_a_contest_tells_of_problems_ratios_and_the_level():
     contest = Contest("made", dict.fromkeys(("users", "items", "events"), 5), Setting(), [*turns, Turn("gone", 0, "no wheel")])
     assert contest.fastest == "slow"
     assert contest.ratios("slow") == [9.0, 10.0]
+    assert contest.ratios("slow", lambda t: t.quickest) == [9.0, 10.0]
+    assert replace(turns[0], wall=[3.0, 1.0]).quickest == pytest.approx(2 * 900.0)
     assert contest.level == pytest.approx(0.19)
     assert contest.seconds_to_level(turns[0]) == 2.0
     assert "missed by 5%" in telling.verdict(contest)
