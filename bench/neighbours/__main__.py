@@ -34,19 +34,22 @@ def main(given: list[str] | None = None) -> int:
     setting = replace(setting, **{name: getattr(asked, name) for name in given_settings if getattr(asked, name) is not None})
     torch.set_num_threads(setting.threads)
     about = {**machine(), "date": datetime.now(UTC).isoformat(timespec="minutes")}
-    contests: list[Contest] = []
+    done: list[Contest] = []
+
+    def keep(latest: Contest) -> None:
+        if asked.out:
+            told = {"machine": about, "quick": asked.quick, "contests": [contest.told() for contest in (*done, latest)]}
+            asked.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
     with tempfile.TemporaryDirectory() as scratch:
         rules = Rules(asked.envs, Path(scratch), asked.rounds or (1 if asked.quick else 3), _names(asked.only), asked.patience)
         for log in _logs(asked):
             for loss in asked.losses:
                 say = lambda text: console.print(f"[dim]{text}[/dim]")  # noqa: E731
-                contests.append(hold(Cut.of(log, setting.length), replace(setting, loss=loss), rules, say))
-                console.print(telling.table(contests[-1]))
-                if asked.out:
-                    told = {"machine": about, "quick": asked.quick, "contests": [contest.told() for contest in contests]}
-                    asked.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+                done.append(hold(Cut.of(log, setting.length), replace(setting, loss=loss), rules, say, keep))
+                console.print(telling.table(done[-1]))
     if asked.markdown:
-        asked.markdown.write_text("\n\n".join(telling.markdown(contest) for contest in contests) + "\n", encoding="utf-8")
+        asked.markdown.write_text("\n\n".join(telling.markdown(contest) for contest in done) + "\n", encoding="utf-8")
     return 0
 
 

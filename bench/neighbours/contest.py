@@ -152,16 +152,27 @@ class Rules:
     patience: float = 1200.0
 
 
-def hold(cut: Cut, setting: Setting, rules: Rules, say: Callable[[str], None] = lambda _: None) -> Contest:
-    """All rounds; the order of a round begins one contender later than that of the round before."""
-    turns = []
-    for at in range(rules.rounds):
-        for contender in _order(at, rules.contenders):
-            say(f"{cut.dataset.name}, {setting.loss}, round {at + 1}: {contender.name} ...")
-            turns.append(_turn(contender, cut, replace(setting, seed=setting.seed + at), at, rules))
+def hold(
+    cut: Cut,
+    setting: Setting,
+    rules: Rules,
+    say: Callable[[str], None] = lambda _: None,
+    keep: Callable[[Contest], None] = lambda _: None,
+) -> Contest:
+    """All rounds; the order of a round begins one contender later than that of the round before.
+
+    ``keep`` is told of what there is after each turn, so that a run that is stopped leaves what it measured.
+    """
     log = cut.dataset
     sizes = {"users": log.n_users, "items": log.n_items, "events": len(log.interactions), "events_of_an_epoch": cut.events}
-    return Contest(log.name, sizes, setting, turns)
+    contest = Contest(log.name, sizes, setting, [])
+    for at in range(rules.rounds):
+        for contender in _order(at, rules.contenders):
+            say(f"{log.name}, {setting.loss}, round {at + 1}: {contender.name} ...")
+            turn = _turn(contender, cut, replace(setting, seed=setting.seed + at), at, rules)
+            contest = replace(contest, turns=[*contest.turns, turn])
+            keep(contest)
+    return contest
 
 
 def _order(at: int, names: tuple[str, ...] | None) -> Iterator[Contender]:
