@@ -65,8 +65,8 @@ class Axis:
 
 
 AXES = (
-    Axis("users", (500, 2_000, 8_000, 32_000, 128_000), "users"),
-    Axis("items", (500, 2_000, 8_000, 32_000, 128_000), "items"),
+    Axis("users", (500, 2_000, 8_000, 32_000), "users"),
+    Axis("items", (500, 2_000, 8_000, 32_000), "items"),
     Axis("length", (5, 10, 20, 50, 100, 200), "events in every history"),
     Axis("width", (32, 64, 128, 256, 512), "d"),
 )
