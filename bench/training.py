@@ -38,19 +38,26 @@ def run(quick: bool = False) -> list[Row]:
     alone = Sequential(time=Nothing())
     three = Sequential(modalities=("id", "text", "image"), time=TIE())
     rows = []
-    for name, method, width, count, tries in (
-        ("id only", alone, 126, 20, 5),
-        ("id only", alone, 768, 6, 2),
-        ("TMMSRec", three, 126, 8, 3),
-        ("TMMSRec", three, 768, 3, 2),
+    for name, method, width, count, tries, goals in (
+        ("id only", alone, 126, 20, 5, _Goals(5.0)),
+        ("id only", alone, 768, 6, 2, _Goals(5.0, 50.0)),
+        ("TMMSRec", three, 126, 8, 3, _Goals(5.0)),
+        ("TMMSRec", three, 768, 3, 2, _Goals(6.0, 60.0)),
     ):
         count, tries = (-(-count // 3), 2) if quick else (count, tries)
-        peak_goal = name == "id only" and width == 768
-        rows += _rows(f"{name}, d={width}", replace(method, width=width), dataset, parts, count, tries, peak_goal=peak_goal)
+        rows += _rows(f"{name}, d={width}", replace(method, width=width), dataset, parts, count, tries, goals=goals)
     return rows
 
 
-def _rows(name: str, method: Sequential, dataset: Dataset, parts: Parts, count: int, tries: int, *, peak_goal: bool) -> list[Row]:
+@dataclass(frozen=True)
+class _Goals:
+    """How many times faster than padded, and the share of the matrix-product peak in percent, where one is asked for."""
+
+    times: float
+    peak: float | None = None
+
+
+def _rows(name: str, method: Sequential, dataset: Dataset, parts: Parts, count: int, tries: int, *, goals: _Goals) -> list[Row]:
     torch.manual_seed(0)
     model = method.build(dataset)
     sampler = Sampler(parts.train, dataset.n_items, method.negatives)
@@ -79,8 +86,8 @@ def _rows(name: str, method: Sequential, dataset: Dataset, parts: Parts, count: 
     note = f"{events / grouped:,.0f} events/s against {events / padded:,.0f}; slots {wide / slots:.1f} to 1"
     where = f"{flops / grouped / 1e9:.0f} of {possible / grouped / 1e9:.0f} GFLOP/s"
     return [
-        Row(f"training speed, {name}", 5.0, padded / grouped, "times", True, note, numbers),
-        Row(f"share of matrix peak, {name}", 50.0 if peak_goal else None, 100 * flops / possible, "%", True, where, numbers),
+        Row(f"training speed, {name}", goals.times, padded / grouped, "times", True, note, numbers),
+        Row(f"share of matrix peak, {name}", goals.peak, 100 * flops / possible, "%", True, where, numbers),
     ]
 
 

@@ -1,0 +1,160 @@
+"""``python -m bench.neighbours.scaling``: what an event costs us in training, against users, items, history, width: curves.
+
+Each point is a log of its own, made so that only one size differs from the middle point, and is trained on for a few seconds in
+this process.  Costs are processor seconds, which other work on the machine changes little, and wall seconds beside them.  Another
+axis is one more value in ``AXES``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from bench.neighbours.ours import method
+from bench.neighbours.setting import Setting
+from bench.rows import machine
+from tmmsrec.data.batch import Sampler
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.split import Part
+from tmmsrec.loop import Lesson, Loop
+from tmmsrec.study.charts import Curve, Lines
+from tmmsrec.training import Training
+
+_LOSSES = {"ce": "softmax cross-entropy", "bce": "BCE, one negative"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A size of everything.
+
+    Attributes:
+        users: with a history each.
+        items: in the catalogue.
+        length: events of every history, all of them read.
+        width: d.
+        loss: "ce" or "bce".
+    """
+
+    users: int = 2_000
+    items: int = 2_000
+    length: int = 10
+    width: int = 128
+    loss: str = "bce"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is varied, and over which values."""
+
+    name: str
+    values: tuple[int, ...]
+    said: str
+
+
+AXES = (
+    Axis("users", (500, 2_000, 8_000, 32_000), "users"),
+    Axis("items", (500, 2_000, 8_000, 32_000), "items"),
+    Axis("length", (5, 10, 20, 50, 100, 200), "events in every history"),
+    Axis("width", (32, 64, 128, 256, 512), "d"),
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an event costs, in microseconds: of the processor, and on the clock."""
+
+    processor: float
+    wall: float
+
+
+def cost(point: Point, seconds: float = 3.0) -> Cost:
+    """Train on a made log of this size for about so many seconds, after a first step that is nobody's."""
+    rng = np.random.default_rng(0)
+    events = point.users * (point.length + 1)  # one more: the first is no target
+    owner = np.repeat(np.arange(point.users), point.length + 1)
+    log = Interactions.of(owner, rng.integers(1, point.items + 1, events), np.arange(events), point.users)
+    train = Part("train", log, log.lengths, np.arange(point.users))
+    wanted = method(Setting(loss=point.loss, width=point.width, length=point.length))
+    torch.manual_seed(0)
+    model = wanted.build(Dataset.in_memory("scaling", log, point.items))
+    lesson = Lesson(model.loss, train, wanted.per, point.length, Sampler(train, point.items, wanted.negatives))
+    training = Training(batch=max(1, 1_280 // point.length))  # as many events in each step, whatever the length
+    loop = Loop(model, lesson, None, training, 0)
+    model.train()
+    loop.step(next(lesson.batches(training.batch, (0,), 0)))
+    done, epoch, begun = 0, 0, (time.process_time(), time.perf_counter())
+    while time.perf_counter() - begun[1] < seconds:
+        epoch += 1
+        for batch in lesson.batches(training.batch, (0, epoch), 0):
+            done += loop.step(batch)[1]
+            if time.perf_counter() - begun[1] >= seconds:
+                break
+    return Cost(*(1e6 * spent / done for spent in (time.process_time() - begun[0], time.perf_counter() - begun[1])))
+
+
+def curves(axes: Sequence[Axis] = AXES, middle: Point = Point(), seconds: float = 3.0) -> list[dict[str, Any]]:
+    """For each axis and loss, the points and their costs."""
+    found = []
+    for axis in axes:
+        for loss in _LOSSES:
+            points = [replace(middle, loss=loss, **{axis.name: value}) for value in axis.values]
+            found.append({"axis": axis.name, "loss": loss, "points": [asdict(p) | asdict(cost(p, seconds)) for p in points]})
+    return found
+
+
+def chart(axis: Axis, measured: list[dict[str, Any]]) -> Lines:
+    """The costs of one axis, both losses; positions are evenly spaced, as the values are by their logarithm."""
+    ours = [one for one in measured if one["axis"] == axis.name]
+    lines = [
+        Curve(_LOSSES[one["loss"]], tuple((p[axis.name], p["processor"]) for p in one["points"]), f"s{n}")
+        for n, one in enumerate(ours, 1)
+    ]
+    return Lines(tuple(lines), axis.said, "processor microseconds an event", at=axis.values)
+
+
+def main() -> int:
+    """Measure, print, and write JSON and plots where asked."""
+    parser = argparse.ArgumentParser(prog="python -m bench.neighbours.scaling", description="Cost of an event against sizes.")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each point")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="write everything as JSON")
+    parser.add_argument("--plots", type=Path, help="folder for scaling-AXIS.svg and .png")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    about = {**machine(), "date": datetime.now(UTC).isoformat(timespec="minutes")}
+    measured = curves(seconds=asked.seconds)
+    table = Table("axis", "loss", "value: processor microseconds an event", title="What an event costs in training")
+    for one in measured:
+        table.add_row(one["axis"], one["loss"], ", ".join(f"{p[one['axis']]:,}: {p['processor']:.0f}" for p in one["points"]))
+    Console().print(table)
+    if asked.out:
+        asked.out.write_text(json.dumps({"machine": about, "curves": measured}, indent=1) + "\n", encoding="utf-8")
+    if asked.plots:
+        draw(measured, asked.plots)
+    return 0
+
+
+def draw(measured: list[dict[str, Any]], folder: Path) -> None:
+    """A plot for each axis."""
+    from tmmsrec.study.render.draw import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for axis in AXES:
+        save(chart(axis, measured), folder / f"scaling-{axis.name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
