@@ -30,7 +30,7 @@ from tmmsrec.models.sequential import Sequential
 from tmmsrec.nn.losses import BySize
 from tmmsrec.nn.time import Learned
 from tmmsrec.recommender import Recommender
-from tmmsrec.study.run import peak_memory
+from tmmsrec.study.circumstances import peak_memory
 from tmmsrec.training import Adam, Training
 
 WIDE = 384
@@ -99,7 +99,7 @@ class _Clock:
     def __enter__(self) -> _Clock:
         self.steps: list[float] = []
         self.validation = 0.0
-        self._kept = loop.Loop.step, loop.rank
+        self._kept = loop.Loop.step, loop.rank_shared
 
         def step(of: loop.Loop, batch: Batch) -> Any:
             begun = time.perf_counter()
@@ -113,11 +113,11 @@ class _Clock:
             self.validation += time.perf_counter() - begun
             return done
 
-        loop.Loop.step, loop.rank = step, rank  # type: ignore[method-assign]
+        loop.Loop.step, loop.rank_shared = step, rank  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
-        loop.Loop.step, loop.rank = self._kept  # type: ignore[method-assign]
+        loop.Loop.step, loop.rank_shared = self._kept  # type: ignore[method-assign]
         self.steps.sort()
 
 

@@ -99,7 +99,8 @@ def cost(point: Point, seconds: float = 3.0) -> Cost:
     while time.perf_counter() - begun[1] < seconds:
         epoch += 1
         for batch in lesson.batches(training.batch, (0, epoch), 0):
-            done += loop.step(batch)[1]
+            loop.step(batch)
+            done += batch.events
             if time.perf_counter() - begun[1] >= seconds:
                 break
     return Cost(*(1e6 * spent / done for spent in (time.process_time() - begun[0], time.perf_counter() - begun[1])))

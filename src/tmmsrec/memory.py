@@ -47,7 +47,7 @@ class Need:
         best: the weights that did best so far; as much again for the moment in which better ones are copied.
         features: rows that the model holds.
         stored: rows that stay on disk; they are no part of the sum.
-        log: what is counted and ordered of the log.
+        log: the rows of a pass, and their order.
         step: what a step makes and leaves for its way back.
         ranking: a block of users with a block of items.
     """
@@ -237,9 +237,9 @@ class _Probe:
         return float(sum(held.values()))
 
     def _log(self) -> int:
-        """Which events may be read, how often items occur, the order of users; what users met, where negatives need it."""
-        events, users = len(self.dataset.interactions), self.dataset.n_users
-        return (40 if self.method.negatives.per_step else 24) * events + 64 * users
+        """The rows of a pass and their order: a row for each user, or for each event."""
+        events = len(self.dataset.interactions) if self.method.per == "event" else 0
+        return 64 * (self.dataset.n_users + events)
 
     def _ranking(self, asked: int) -> int:
         """Vectors of users and of a block of items, their scores, and what is compared."""

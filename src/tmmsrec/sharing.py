@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tmmsrec.data.batch import Batch
@@ -20,9 +20,14 @@ def shared(loss: Loss, model: Model, processes: Processes) -> Loss:
     """A loss whose mean over processes, and its gradient, are those of the whole batch; the loss itself for a process on its own.
 
     A loss is a mean over targets, and shares hold different numbers of them, so each counts by its number.
+
+    Raises:
+        ValueError: gradients are sparse, and GPUs are to sum them.
     """
     if processes.size == 1:
         return loss
+    if _sparse(model) and distributed.get_backend() == "nccl":
+        raise ValueError("nccl does not sum sparse gradients: take optimiser.tables=whole, or train with one process")
     with warnings.catch_warnings():
         # Its successor would send all buffers, features too, to every process at the start.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
@@ -54,7 +59,10 @@ class _Share(nn.Module):
 
         A table whose gradient is sparse has to have one in every process.
         """
-        tables = [part for part in self.model.modules() if isinstance(part, nn.Embedding) and part.sparse]
-        if tables:
+        if tables := _sparse(self.model):
             return 0 * torch.stack([table(torch.ones(1, dtype=torch.long, device=device)).sum() for table in tables]).sum()
         return 0 * min((p for p in self.model.parameters() if p.requires_grad), key=Tensor.numel).sum()
+
+
+def _sparse(model: nn.Module) -> list[nn.Embedding]:
+    return [part for part in model.modules() if isinstance(part, nn.Embedding) and part.sparse]

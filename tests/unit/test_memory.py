@@ -111,7 +111,7 @@ from tmmsrec import memory, zoo
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.fit import fit
 from tmmsrec.nn.losses import BySize, BCE
-from tmmsrec.study.run import peak_memory
+from tmmsrec.study.circumstances import peak_memory
 from tmmsrec.training import Adam, Training
 
 data = large(1_000_000)

@@ -29,25 +29,26 @@ class Negatives:
 
 
 class Sampler:
-    """Draws negatives for one training part; what a kind of draw does not need is not made."""
+    """Draws negatives for one training part; what a kind of draw does not need is not made, and nothing grows with the log.
+
+    Raises:
+        DataProblem: a user has met all items, so that nothing is left to draw.
+    """
 
     def __init__(self, part: Part, n_items: int, how: Negatives) -> None:
         self.part, self.n_items, self.how = part, n_items, how
         if not how.per_step:
             return
-        met = self._met
-        distinct = np.bincount(met // (n_items + 1), minlength=part.interactions.users)
-        if len(part.users) and distinct[part.users].max() >= n_items:
-            full = part.users[int(np.argmax(distinct[part.users] >= n_items))]
-            raise DataProblem(f"user row {full} has met all {n_items} items: no negative is left to draw")
+        for user in part.users[part.stop[part.users] >= n_items]:
+            if len(self._met(np.array([user]))) >= n_items:
+                raise DataProblem(f"user row {user} has met all {n_items} items: no negative is left to draw")
 
-    @cached_property
-    def _met(self) -> NDArray[np.int64]:
-        """Sorted: user row * (I+1) + item row of everything that was met."""
-        log = self.part.interactions
-        user = np.repeat(np.arange(log.users, dtype=np.int64), log.lengths)
-        readable = self.part.readable
-        return np.unique(user[readable] * (self.n_items + 1) + log.items[readable])
+    def _met(self, users: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sorted: place in ``users`` * (I+1) + item row of everything that these users [B] have met."""
+        log, stop = self.part.interactions, self.part.stop[users]
+        place = np.repeat(np.arange(len(users)), stop)
+        at = np.arange(len(place)) + np.repeat(log.offsets[users] - (np.cumsum(stop) - stop), stop)
+        return np.unique(place * (self.n_items + 1) + log.items[at])
 
     @cached_property
     def _probability(self) -> NDArray[np.float64]:
@@ -80,12 +81,13 @@ class Sampler:
         if self.how.shared:
             at: NDArray[np.int64] = np.searchsorted(self._cumulative, rng.random(self.how.shared) * self._cumulative[-1], "right")
             return at
-        owner = np.broadcast_to(users[:, None, None], (len(users), length, self.how.per_step))
-        drawn = rng.integers(1, self.n_items + 1, owner.shape)
-        while self.how.per_step:
+        drawn = rng.integers(1, self.n_items + 1, (len(users), length, self.how.per_step))
+        if not self.how.per_step:
+            return drawn
+        met, owner = self._met(users), np.arange(len(users))[:, None, None]
+        while True:
             keys = owner * (self.n_items + 1) + drawn
-            at = np.searchsorted(self._met, keys)
-            again = self._met[np.minimum(at, len(self._met) - 1)] == keys
+            again = met[np.minimum(np.searchsorted(met, keys), len(met) - 1)] == keys
             if not again.any():
                 break
             drawn[again] = rng.integers(1, self.n_items + 1, int(again.sum()))

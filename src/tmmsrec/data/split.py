@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 
+_USERS = 1 << 18  # users whose events are counted together
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -59,7 +61,15 @@ class Part:
 
     def item_counts(self, n_items: int) -> NDArray[np.int64]:
         """[I+1] how often each item occurs among the events that may be read."""
-        return np.bincount(self.interactions.items[self.readable], minlength=n_items + 1)
+        log, counts = self.interactions, np.zeros(n_items + 1, np.int64)
+        for start in range(0, log.users, _USERS):  # the log may be larger than memory
+            own = slice(start, start + _USERS)
+            stop, lengths = self.stop[own], log.lengths[own]
+            first = log.offsets[start]
+            within = np.arange(int(lengths.sum())) - np.repeat(log.offsets[own][: len(lengths)] - first, lengths)
+            items = log.items[first : first + len(within)][within < np.repeat(stop, lengths)]
+            counts += np.bincount(items, minlength=n_items + 1)
+        return counts
 
 
 @dataclass(frozen=True, eq=False)
