@@ -40,15 +40,15 @@ class Sampler:
         if not how.per_step:
             return
         for user in part.users[part.stop[part.users] >= n_items]:
-            if len(self._met(np.array([user]))) >= n_items:
+            if len(np.unique(self._met(np.array([user])))) >= n_items:
                 raise DataProblem(f"user row {user} has met all {n_items} items: no negative is left to draw")
 
     def _met(self, users: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sorted: place in ``users`` * (I+1) + item row of everything that these users [B] have met."""
+        """Sorted: place in ``users`` * (I+1) + item row of each event that may be read of these users [B]."""
         log, stop = self.part.interactions, self.part.stop[users]
         place = np.repeat(np.arange(len(users)), stop)
         at = np.arange(len(place)) + np.repeat(log.offsets[users] - (np.cumsum(stop) - stop), stop)
-        return np.unique(place * (self.n_items + 1) + log.items[at])
+        return np.sort(place * (self.n_items + 1) + log.items[at])
 
     @cached_property
     def _probability(self) -> NDArray[np.float64]:
@@ -84,9 +84,10 @@ class Sampler:
         drawn = rng.integers(1, self.n_items + 1, (len(users), length, self.how.per_step))
         if not self.how.per_step:
             return drawn
-        met, owner = self._met(users), np.arange(len(users))[:, None, None]
+        distinct, place = np.unique(users, return_inverse=True)
+        met, owner = self._met(distinct), place[:, None, None] * (self.n_items + 1)
         while True:
-            keys = owner * (self.n_items + 1) + drawn
+            keys = owner + drawn
             again = met[np.minimum(np.searchsorted(met, keys), len(met) - 1)] == keys
             if not again.any():
                 break
