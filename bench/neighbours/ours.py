@@ -62,10 +62,8 @@ def run(desk: Desk) -> None:
 def best(model, events: Events, users: Ints, length: int, size: int = 512) -> Ints:  # type: ignore[no-untyped-def]
     """[users, 10] the items with the highest scores after each user's events, best first; histories of a length together."""
     from tmmsrec.data.batch import history_batch
-    from tmmsrec.ranking import scorer
 
-    model.eval()
-    score, histories = scorer(model), [h[-length:] for h in events.histories(users)]
+    vectors, histories = model.eval().items(), [h[-length:] for h in events.histories(users)]
     counts = np.array([len(h) for h in histories])
     order, found = np.argsort(counts, kind="stable"), np.zeros((len(users), TOP), np.int64)
     for start in range(0, len(order), size):
@@ -73,7 +71,8 @@ def best(model, events: Events, users: Ints, length: int, size: int = 512) -> In
         items = np.zeros((len(chosen), max(1, int(counts[chosen].max()))), np.int64)
         for row, which in zip(items, chosen, strict=True):
             row[: counts[which]] = histories[which]
-        scores = score(history_batch(users[chosen], items, np.zeros_like(items), np.zeros(len(chosen), np.int64)))
+        batch = history_batch(users[chosen], items, np.zeros_like(items), np.zeros(len(chosen), np.int64))
+        scores = model.users(batch) @ vectors.T
         found[chosen] = scores[:, 1:].topk(TOP).indices.numpy() + 1
     return found
 
