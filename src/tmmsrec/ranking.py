@@ -141,12 +141,8 @@ def hide_seen(scores: Tensor, part: Part, chosen: NDArray[np.int64]) -> Tensor:
 
 def _seen(part: Part, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """What the users at these places may be read to have met, [m]: the user's row in the block, and the item."""
-    users = part.users[chosen]
-    log, stop = part.interactions, part.stop[users]
-    owner = np.repeat(np.arange(len(users)), stop)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(stop) - stop, stop)
-    items = log.items[np.repeat(log.offsets[users], stop) + within]
-    return torch.from_numpy(owner), torch.from_numpy(items.astype(np.int64))
+    place, items = part.read_of(part.users[chosen])
+    return torch.from_numpy(place), torch.from_numpy(items.astype(np.int64))
 
 
 @dataclass(eq=False)

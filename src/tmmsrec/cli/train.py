@@ -53,7 +53,7 @@ def fit(
     with joined() as processes, screen.Screen(quiet=quiet or not processes.first, epochs=True) as listener:
         if (folder / "run.json").exists():
             listener.note("this run was done before")
-        elif not quiet and name not in zoo.FLOORS:
+        elif not quiet and processes.first and name not in zoo.FLOORS:
             for line in memory.told(method, data, how):
                 listener.note(line)
         done = do(job, data, runs, watch=listener.training(name))

@@ -45,10 +45,8 @@ class Sampler:
 
     def _met(self, users: NDArray[np.int64]) -> NDArray[np.int64]:
         """Sorted: place in ``users`` * (I+1) + item row of each event that may be read of these users [B]."""
-        log, stop = self.part.interactions, self.part.stop[users]
-        place = np.repeat(np.arange(len(users)), stop)
-        at = np.arange(len(place)) + np.repeat(log.offsets[users] - (np.cumsum(stop) - stop), stop)
-        return np.sort(place * (self.n_items + 1) + log.items[at])
+        place, items = self.part.read_of(users)
+        return np.sort(place * (self.n_items + 1) + items)
 
     @cached_property
     def _probability(self) -> NDArray[np.float64]:

@@ -59,6 +59,13 @@ class Part:
         within = np.arange(len(log)) - np.repeat(log.offsets[:-1], log.lengths)
         return within < np.repeat(self.stop, log.lengths)
 
+    def read_of(self, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """[m] places in ``users`` [B] and item rows of all events that may be read of them, user by user."""
+        stop = self.stop[users]
+        place = np.repeat(np.arange(len(users)), stop)
+        at = np.arange(len(place)) + np.repeat(self.interactions.offsets[users] - (np.cumsum(stop) - stop), stop)
+        return place, self.interactions.items[at]
+
     def item_counts(self, n_items: int) -> NDArray[np.int64]:
         """[I+1] how often each item occurs among the events that may be read."""
         log, counts = self.interactions, np.zeros(n_items + 1, np.int64)
