@@ -11,8 +11,11 @@ import pytest
 
 from tmmsrec import zoo
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.significance import holm
 from tmmsrec.study import report, samples, slices, words
+from tmmsrec.study.blocks import Table
 from tmmsrec.study.run import Job, Run, run
+from tmmsrec.study.telling import comparisons
 
 
 def test_rows_are_means_of_ranks(whole: report.Report) -> None:
@@ -80,6 +83,19 @@ def test_a_method_is_compared_on_the_same_users_over_all_its_seeds(whole: report
         assert versus.found.difference == pytest.approx(difference)
         assert versus.p >= versus.found.p
     assert set(report.against_floor(whole)) == {"sasrec", "tmmsrec"}
+
+
+def test_a_part_is_worth_what_the_method_with_it_has_over_the_same_without(whole: report.Report) -> None:
+    told = replace(whole, parts={"texts, pictures and time": ("tmmsrec", "sasrec"), "training": ("sasrec", "popularity")})
+    found = report.with_and_without(told)
+    rows = {r.name: r for r in told.rows}
+    for (one, other), versus in zip(told.parts.values(), found.values(), strict=True):
+        difference = rows[one].means["NDCG@10"] - rows[other].means["NDCG@10"]
+        assert versus.found.difference == pytest.approx(difference)
+    alone = [v.found.p for v in found.values()]
+    assert [v.p for v in found.values()] == pytest.approx(list(holm(alone)))
+    assert any(isinstance(b, Table) and b.label == "parts" and len(b.rows) == 2 for b in comparisons(told))
+    assert not any(isinstance(b, Table) and b.label == "parts" for b in comparisons(whole))
 
 
 def test_runs_that_were_not_asked_the_same_are_refused(evil_data: Dataset, evil_runs: dict[str, list[Run]], tmp_path: Path) -> None:

@@ -254,6 +254,7 @@ def test_every_study_can_be_read_and_its_settings_made(name):
         assert set(printed("All_Beauty", row)) == {"HR@10", "NDCG@10"}, row
     assert not study.subject or study.subject in study.entrants
     assert all(set(sweep.steps) <= set(study.entrants) for sweep in study.sweeps)
+    assert all(len({*pair} & {*study.entrants}) == 2 for pair in study.parts.values())
     assert study.entrants or study.more is not None
     with pytest.raises(ValueProblem, match="did you mean"):
         studies.named(name + "x")

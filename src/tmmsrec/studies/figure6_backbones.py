@@ -18,4 +18,9 @@ ROWS = {
     "TMMSRec on MLP4Rec, causal": "tmmsrec-mlp4rec-causal",
 }
 
-STUDY = Study("Figure 6: backbones", beside_floors(ROWS), subject="TMMSRec on SASRec")
+STUDY = Study(
+    "Figure 6: backbones",
+    beside_floors(ROWS),
+    subject="TMMSRec on SASRec",
+    parts={f"TMMSRec around {alone}": (within, alone) for alone, within in zip(list(ROWS)[::2], list(ROWS)[1::2], strict=True)},
+)

@@ -17,5 +17,15 @@ ROWS = {
 }
 
 STUDY = Study(
-    "Table 4: modalities and TIE", beside_floors(ROWS), printed={row: f"Table 4/{row}" for row in ROWS}, subject="TMMSRec"
+    "Table 4: modalities and TIE",
+    beside_floors(ROWS),
+    printed={row: f"Table 4/{row}" for row in ROWS},
+    subject="TMMSRec",
+    parts={f"TIE, {without}": (with_tie, without) for without, with_tie in zip(list(ROWS)[::2], list(ROWS)[1::2], strict=True)}
+    | {
+        "texts beside ids": ("w/ ID&T", "w/ ID"),
+        "pictures beside ids": ("w/ ID&V", "w/ ID"),
+        "pictures beside ids and texts": ("w/ ID&V&T", "w/ ID&T"),
+        "texts beside ids and pictures": ("w/ ID&V&T", "w/ ID&V"),
+    },
 )

@@ -79,6 +79,7 @@ class Report:
         chosen: name -> the changes that did best in validation, for people.
         printed: name -> metric name -> what the paper prints for it on these data.
         sweeps: what was changed step by step.
+        parts: a part's name -> (the method with it, the method without it).
 
     Raises:
         ValueError: no run, or runs that were not asked the same (another dataset, split, or treatment of seen items).
@@ -93,6 +94,7 @@ class Report:
     chosen: Mapping[str, str] = field(default_factory=dict)
     printed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     sweeps: Sequence[Sweep] = ()
+    parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.runs or not all(self.runs.values()):
@@ -184,6 +186,12 @@ def against_floor(report: Report, metric: str = "NDCG@10") -> dict[str, Versus]:
     """Every trained method against the best floor: its name -> it minus the floor; empty without a floor."""
     floor = report.best_floor
     return _all({r.name: (r, floor) for r in report.trained}, metric) if floor is not None else {}
+
+
+def with_and_without(report: Report, metric: str = "NDCG@10") -> dict[str, Versus]:
+    """What each part is worth: its name -> the method with it minus the one without."""
+    rows = {r.name: r for r in report.rows}
+    return _all({part: (rows[one], rows[other]) for part, (one, other) in report.parts.items()}, metric)
 
 
 def _all(pairs: Mapping[str, tuple[Row, Row]], metric: str) -> dict[str, Versus]:

@@ -54,6 +54,7 @@ def report(results: Results) -> Report:
         chosen=chosen,
         printed={n: found for n, found in printed.items() if found},
         sweeps=study.sweeps,
+        parts={part: pair for part, pair in study.parts.items() if set(pair) <= set(runs)},
     )
 
 

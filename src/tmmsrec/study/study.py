@@ -108,6 +108,7 @@ class Study:
         printed: entrant -> where the paper prints its numbers, "Table 3/SASRec".
         subject: the entrant that all others are compared with; the last one when left out.
         sweeps: what is changed step by step, each shown as a curve.
+        parts: what a part is worth: its name -> (an entrant with it, the same without it).
         beside: the same is asked once more with this split, for ``more`` to compare.
         more: sections of its own, made of the finished study.
     """
@@ -120,6 +121,7 @@ class Study:
     printed: Mapping[str, str] = field(default_factory=dict)
     subject: str = ""
     sweeps: tuple[Sweep, ...] = ()
+    parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     beside: Split | None = None
     more: Callable[[Results], Sequence[Section]] | None = None
 

@@ -14,7 +14,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.study.blocks import Beside, Block, Cell, Chapter, Code, Facts, Figure, Fold, Gallery, Points, Section, Table, Text
 from tmmsrec.study.charts import Bars, Columns, Curve, Dots, Group, Lines, Mark
 from tmmsrec.study.gaps import gap_shares
-from tmmsrec.study.report import METRICS, Report, Row, Versus, against_floor, against_others, places
+from tmmsrec.study.report import METRICS, Report, Row, Versus, against_floor, against_others, places, with_and_without
 from tmmsrec.study.slices import SliceLine, groups, kinds, slice_lines
 from tmmsrec.study.study import Sweep
 from tmmsrec.study.words import facts, headline, plain, probability, remarks, signed
@@ -98,6 +98,9 @@ def comparisons(report: Report) -> list[Block]:
     if floor is not None and len(report.trained) > 1:
         each = versus_table(against_floor(report), "method", "against-floor")
         found += [Text(f"Everyone who was trained against the best floor, {floor.name}, in the same way:"), each]
+    if report.parts:
+        parts = versus_table(with_and_without(report), "part", "parts")
+        found += [Text("What each part is worth, the method with it against the same without it, in the same way:"), parts]
     if found:
         seeds = (
             "sign flips over users"
