@@ -20,7 +20,7 @@ from tmmsrec.models.mgat import MGAT as _MGAT
 from tmmsrec.models.mmmlp import MMMLP as _MMMLP
 from tmmsrec.models.s3rec import S3Rec
 from tmmsrec.models.sequential import Entry, Sequential
-from tmmsrec.models.terms import Ages, Follows, Similar
+from tmmsrec.models.terms import Ages, Alike, Follows, Similar
 from tmmsrec.models.vbpr import VBPR as _VBPR
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.backbones.gru4rec import GRU4Rec
@@ -107,7 +107,7 @@ TMMSREC_MLP4REC = replace(TMMSREC, width=126, backbone=MLP4Rec(), steps="last")
 TMMSREC_MLP4REC_CAUSAL = replace(TMMSREC, width=126, backbone=CausalMLP4Rec())
 
 # Beyond the paper: few parameters, counting among them.
-TMMSREC_PLUS = Additive()
+TMMSREC_PLUS = Additive(alike=Alike())
 TMMSREC_PLUS_NOW = replace(TMMSREC_PLUS, ages=Ages(to_now=True))
 
 FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed")

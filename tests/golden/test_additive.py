@@ -12,16 +12,24 @@ import torch
 from tests.conftest import DAY, small
 from tmmsrec import zoo
 from tmmsrec.data.batch import history_batch, training_batches
+from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
 from tmmsrec.models.additive import Additive
-from tmmsrec.models.terms import Ages, Asking, Follows, Popular, Similar
+from tmmsrec.models.terms import Ages, Alike, Asking, Follows, Lately, Popular, Similar
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.softmax import cross_entropy
 
 AGES = Ages(edges=(DAY, 30 * DAY), lags=(1, 3))
-METHOD = Additive(length=20, ages=AGES, follows=Follows(span=2, reach=3), popular=Popular(sizes=6, never_apart=True))
+METHOD = Additive(
+    length=20,
+    ages=AGES,
+    follows=Follows(span=2, reach=3),
+    popular=Popular(sizes=6, never_apart=True),
+    alike=Alike(reach=3, most=4),
+    lately=Lately(halves=(1.0, 30.0), most=7),
+)
 
 
 def whole(log: Interactions) -> Part:
@@ -88,7 +96,43 @@ def by_hand(model, log: Interactions, items: list[int], times: list[int], now: i
         for (start, b), n in pairs.items():
             follows[b] += softplus * n / (1 + total) * (start == a)
     strength = parameters["follows.strength.weight"][newest, 0]
-    return scores + strength * np.log1p(follows * math.exp(parameters["follows.sharpness"][0]))
+    scores += strength * np.log1p(follows * math.exp(parameters["follows.sharpness"][0]))
+    return scores + alike_by_hand(model, parameters, items, cells, newest) + lately_by_hand(model, log, moment, parameters, newest)
+
+
+def alike_by_hand(model, parameters, items: list[int], cells: list[int], newest: int) -> np.ndarray:
+    """[I+1] ln(1 + e^c sum over the newest events of softplus(kernel) exp(-d)), over the nearest of each."""
+    value, rows = model.value.alike, [term.items().numpy() for term in model.similar]
+    whole = np.concatenate(rows, axis=1)
+    whole = whole / np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), 1e-12)
+    total, spread = np.zeros(model.n_items + 1), np.exp(parameters["alike.away"])
+    for c, a in list(zip(cells, items, strict=True))[-value.reach :]:
+        others = [b for b in range(1, model.n_items + 1) if b != a and whole[a].any() and whole[b].any()]
+        for b in sorted(others, key=lambda b: -float(whole[a] @ whole[b]))[: value.most]:
+            away = sum(w * (1 - float(x[a] @ x[b])) for w, x in zip(spread, rows, strict=True))
+            total[b] += math.log1p(math.exp(parameters["alike.kernel.weight"][c, 0])) * math.exp(-away)
+    return parameters["alike.strength.weight"][newest, 0] * np.log1p(total * math.exp(parameters["alike.sharpness"][0]))
+
+
+def lately_by_hand(model, log: Interactions, moment: int, parameters, newest: int) -> np.ndarray:
+    """[I+1] ln(1 + sum over half-lives of e^c n_h), for what was met most by the end of the last day before the moment's."""
+    value, day = model.value.lately, moment // DAY
+    earlier = [(t // DAY, i) for t, i in zip(log.times.tolist(), log.items.tolist(), strict=True) if t // DAY < day]
+    scores = np.zeros(model.n_items + 1)
+    if not earlier:
+        return scores
+    last = max(d for d, _ in earlier)
+    held = np.zeros((len(value.halves), model.n_items + 1))
+    for d, i in earlier:
+        held[:, i] += [0.5 ** ((last - d) / h) for h in value.halves]
+    told = (held / np.array(value.halves)[:, None]).sum(0)
+    for i in np.argsort(-told, kind="stable")[: value.most]:
+        odds = sum(
+            math.exp(c) * n * 0.5 ** ((day - last) / h)
+            for c, n, h in zip(parameters["lately.sharpness"], held[:, i], value.halves, strict=True)
+        )
+        scores[i] = parameters["lately.strength.weight"][newest, 0] * math.log1p(odds)
+    return scores
 
 
 @pytest.mark.parametrize("to_now", [False, True])
@@ -187,15 +231,64 @@ def test_a_list_beside_says_what_it_holds():
 
 
 def test_parameters_are_few():
-    """Two kernels of nine ages and six lags with a strength for each age; all that depends on the catalogue is counted."""
+    """Kernels of nine ages and six lags with a strength for each age; all that depends on the catalogue is counted."""
     model = zoo.TMMSREC_PLUS.build(small())
     cells, ages = 9 * 6, 9
-    expected = 2 * (cells + ages) + (20 + ages) + cells + (cells + ages + 1)
+    expected = 2 * (cells + ages) + (20 + ages) + cells + (cells + ages + 1) + (cells + ages + 3)
     assert sum(p.numel() for p in model.parameters()) == expected
 
 
+def test_items_that_came_later_find_their_neighbours_and_are_found_by_them():
+    dataset = small(missing=(3, 7, 29))
+    method = replace(METHOD, alike=Alike(most=29))  # all are neighbours of each other, so that order is all that can differ
+    whole_model, _ = built(method, dataset)
+    few, _ = built(method, replace(dataset, catalog=dataset.catalog.first(27), interactions=few_items(dataset.interactions, 27)))
+    grown = method.build(dataset).double().eval()
+    assert len(grown.alike.near) == 0
+    grown.alike.near = few.alike.near.clone()
+    grown.alike.follow(grown._likenesses)
+    torch.testing.assert_close(grown.alike.near[1:], whole_model.alike.near[1:])
+    assert (grown.alike.near[3] > 0).sum() == 29  # no picture, but a text
+
+
+def few_items(log: Interactions, items: int) -> Interactions:
+    return replace(log, items=np.minimum(log.items, items))
+
+
+def test_an_item_without_any_feature_is_near_to_nothing():
+    dataset = small(missing=(3, 7))
+    for features in dataset.features.values():
+        features.rows[5], features.present[5] = 0, False
+    model, _ = built(METHOD, dataset)
+    assert not model.alike.near[5].any()
+    assert not (model.alike.near == 5).any()
+    batch = history_batch(np.array([-1]), np.array([[5]]), np.array([[DAY]]), np.array([2 * DAY]))
+    assert not len(model.beside(batch)["alike"].rows)
+
+
+def test_lately_counts_nothing_of_the_day_that_is_asked_on():
+    log = Interactions.of(np.array([0, 0, 1, 1, 1]), np.array([1, 2, 3, 1, 1]), np.array([0.5, 4.0, 4.9, 5.0, 9.0]) * DAY)
+    dataset = Dataset.in_memory("days", log, 4)
+    method = Additive(modalities=(), length=9, again=None, follows=None, lately=Lately(halves=(2.0,), most=3))
+    model, _ = built(method, dataset)
+    with torch.no_grad():
+        model.lately.sharpness.zero_()
+        model.lately.strength.weight.fill_(1.0)
+
+    def met(day: float) -> dict[int, float]:
+        at = np.array([int(day * DAY)])
+        found = model.beside(history_batch(np.array([-1]), np.array([[2]]), at[:, None], at))["lately"]
+        return {i: math.expm1(v) for i, v in zip(found.items.tolist(), found.values.tolist(), strict=True)}
+
+    assert met(0.9) == {}
+    assert met(4.99) == pytest.approx({1: 0.25})
+    assert met(5.0) == pytest.approx({1: 0.5**2.5, 2: 0.5**0.5, 3: 0.5**0.5})
+    assert met(9.5) == pytest.approx({1: 0.5**4.5 + 0.25, 2: 0.5**2.5, 3: 0.5**2.5})
+    assert met(30.5)[1] == pytest.approx(0.5**15 + 0.5**12.5 + 0.5**10.5)  # long after the log ends
+
+
 def test_without_lists_it_is_one_inner_product_and_says_so():
-    bare = replace(METHOD, again=None, follows=None)
+    bare = replace(METHOD, again=None, follows=None, alike=None, lately=None)
     assert METHOD.beside
     assert not bare.beside
     model, _ = built(bare)
@@ -209,5 +302,11 @@ def test_what_makes_no_sense_is_refused():
         Ages(edges=(5.0, 5.0))
     with pytest.raises(ValueError, match="ids belong"):
         Additive(modalities=("id", "text"))
+    with pytest.raises(ValueError, match=r"Alike\.reach must be at least 1, got 0"):
+        Alike(reach=0)
+    with pytest.raises(ValueError, match="must be positive"):
+        Lately(halves=(1.0, 0.0))
+    with pytest.raises(ValueError, match=r"Lately\.most"):
+        Lately(most=0)
     with pytest.raises(ValueError, match="same length"):
         Additive(network=replace(zoo.SASREC, length=10))

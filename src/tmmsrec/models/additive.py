@@ -4,12 +4,13 @@
     counts     -> Popular ---------------------------- one inner product ---- + ---- score
     a Sequential, where one is given ----------------/                      /
     history    -> Again ----- a few items beside it -----------------------/
-    counts     -> Follows --- a few items beside it ----------------------/
+    features   -> Alike ----- a few items beside it ----------------------/
+    counts     -> Follows, Lately --- a few items beside it --------------/
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -20,7 +21,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, VectorModel, features_of
 from tmmsrec.models.sequential import Sequential
-from tmmsrec.models.terms import Again, Ages, Asking, Follows, Popular, Similar
+from tmmsrec.models.terms import Again, Ages, Alike, Asking, Follows, Lately, Popular, Similar
 from tmmsrec.models.terms.similar import SimilarTerm
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.softmax import cross_entropy
@@ -42,6 +43,8 @@ class Additive(Method):
         again: what the person had; None leaves it out.
         follows: what was seen to follow; None leaves it out.
         network: another recommender whose inner product is added and trained with the rest; its loss is not used.
+        alike: what is all but the same as what the person had; None leaves it out, as does a catalogue without features.
+        lately: what many had lately; None leaves it out.
     """
 
     modalities: tuple[str, ...] = ("text", "image")
@@ -52,6 +55,8 @@ class Additive(Method):
     again: Again | None = Again()
     follows: Follows | None = Follows()
     network: Sequential | None = None
+    alike: Alike | None = field(default=None, metadata={"later": True})
+    lately: Lately | None = field(default=None, metadata={"later": True})
 
     source: ClassVar[str] = "tmmsrec"
 
@@ -84,8 +89,9 @@ class Additive(Method):
 
     @property
     def beside(self) -> bool:
-        """Where what the person had, or what follows it, is a term."""
-        return self.again is not None or self.follows is not None
+        """Where a term is of a few items."""
+        likes = self.alike is not None and bool(self.modalities)
+        return likes or any(term is not None for term in (self.again, self.follows, self.lately))
 
     @property
     def history(self) -> int:
@@ -109,15 +115,25 @@ class AdditiveModel(VectorModel):
         self.popular = value.popular.build(self.n_items, value.ages)
         self.again = value.again.build(value.ages) if value.again else None
         self.follows = value.follows.build(self.n_items, value.ages) if value.follows else None
+        self.alike = value.alike.build(len(features), value.ages) if value.alike and features else None
+        self.lately = value.lately.build(self.n_items, value.ages) if value.lately else None
         self.network = value.network.build(dataset) if value.network else None
+        self.register_load_state_dict_post_hook(AdditiveModel._grown)  # type: ignore[no-untyped-call]
 
     def prepare(self, train: Part) -> None:
-        """Count what is learned from."""
+        """Count what is learned from, and look for neighbours."""
+        if self.alike is not None:
+            self.alike.find(self._likenesses)
         self.observe(train)
+
+    def _grown(self, _: object) -> None:
+        """Parameters of a smaller catalogue may have been loaded."""
+        if self.alike is not None:
+            self.alike.follow(self._likenesses)
 
     def observe(self, part: Part) -> None:
         """Count what may be read."""
-        for term in (self.popular, self.follows):
+        for term in (self.popular, self.follows, self.lately):
             if term is not None:
                 term.count(part)
 
@@ -170,7 +186,7 @@ class AdditiveModel(VectorModel):
         return found
 
     def beside(self, batch: Batch) -> dict[str, Beside]:
-        """What was had already, and what follows it."""
+        """Every term of a few items by its name."""
         return self._beside(Asking.newest(batch, self.value.ages))
 
     def _beside(self, asking: Asking) -> dict[str, Beside]:
@@ -179,6 +195,10 @@ class AdditiveModel(VectorModel):
             found["again"] = self.again.beside(asking)
         if self.follows is not None:
             found["follows"] = self.follows.beside(asking)
+        if self.lately is not None:
+            found["lately"] = self.lately.beside(asking)
+        if self.alike is not None:
+            found["alike"] = self.alike.beside(asking, self._likenesses)
         return found
 
     def _too_much(self, asking: Asking) -> list[Beside]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tmmsrec.models.terms import Popular
+from tmmsrec.models.terms import Lately, Popular
 from tmmsrec.studies._plan import FLOORS, entrant
 from tmmsrec.study.study import Entrant, Study
 
@@ -21,7 +21,20 @@ def _plus(name: str = "tmmsrec-plus", **changes: Any) -> Entrant:
     return replace(entrant(name, **changes), grid=_GRID)
 
 
+def _now(**changes: Any) -> Entrant:
+    return _plus("tmmsrec-plus-now", **changes)
+
+
 _NEVER_AS_ONCE = Popular(never_apart=False)
+_WHOLE, _COUNTS = "plus now", "plus now, counting alone"
+_COUNTED: dict[str, dict[str, Any]] = {"own items": {"again": None}, "followers": {"follows": None}}
+_PARTS: dict[str, dict[str, Any]] = {
+    **_COUNTED,
+    "neighbours": {"alike": None},
+    "pictures": {"modalities": ("text",)},
+    "texts": {"modalities": ("image",)},
+}
+_LATELY = Lately()  # tried, and not found to add anything
 
 STUDY = Study(
     "Beyond the paper",
@@ -33,14 +46,23 @@ STUDY = Study(
         "plus, counting alone": _plus(modalities=()),
         "plus, never met as met once": _plus(popular=_NEVER_AS_ONCE),
         "plus": _plus(),
-        "plus without own items": _plus(again=None),
-        "plus without followers": _plus(follows=None),
-        "plus without pictures": _plus(modalities=("text",)),
-        "plus without texts": _plus(modalities=("image",)),
-        "plus now, counting alone": _plus("tmmsrec-plus-now", modalities=()),
-        "plus now, never met as met once": _plus("tmmsrec-plus-now", popular=_NEVER_AS_ONCE),
-        "plus now": _plus("tmmsrec-plus-now"),
-    },
+        _COUNTS: _now(modalities=()),
+        "plus now, never met as met once": _now(popular=_NEVER_AS_ONCE),
+        _WHOLE: _now(),
+        f"{_COUNTS} with lately": _now(modalities=(), lately=_LATELY),
+        f"{_WHOLE} with lately": _now(lately=_LATELY),
+    }
+    | {f"{_COUNTS} without {part}": _now(modalities=(), **changes) for part, changes in _COUNTED.items()}
+    | {f"{_WHOLE} without {part}": _now(**changes) for part, changes in _PARTS.items()},
     seeds=5,
-    subject="plus",
+    subject=_WHOLE,
+    parts={part: (_WHOLE, f"{_WHOLE} without {part}") for part in _PARTS}
+    | {f"{part}, counting alone": (_COUNTS, f"{_COUNTS} without {part}") for part in _COUNTED}
+    | {
+        "lately": (f"{_WHOLE} with lately", _WHOLE),
+        "lately, counting alone": (f"{_COUNTS} with lately", _COUNTS),
+        "texts and pictures": (_WHOLE, _COUNTS),
+        "the moment of the request": (_WHOLE, "plus"),
+        "the moment of the request, counting alone": (_COUNTS, "plus, counting alone"),
+    },
 )

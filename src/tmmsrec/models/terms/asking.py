@@ -55,6 +55,7 @@ class Asking:
         lag: [B, K, L] how many events ago, negative for events to come.
         cell: [B, K, L] the cell of ``Ages``, any where not seen.
         age: [B, K] the age of the newest event that is seen; 0 where there is none.
+        moment: [B, K] seconds UTC: of the request, or of the newest event where ages are counted until it.
         to_come: [B, L+1] item rows of the history and what follows it, 0 where there is nothing: in training, where the counts hold
             also what is still to come for each step.  None where the counts end with the history.
     """
@@ -65,6 +66,7 @@ class Asking:
     lag: Tensor
     cell: Tensor
     age: Tensor
+    moment: Tensor
     to_come: Tensor | None
 
     @classmethod
@@ -94,7 +96,7 @@ class Asking:
         age = torch.bucketize(old, edges, right=True)
         cell = age * (len(ages.lags) + 1) + torch.bucketize(lag, lags, right=True)
         newest = age.gather(2, at[:, :, None])[..., 0] * batch.mask.gather(1, at)
-        return cls(batch.items, at, (lag >= 0) & batch.mask[:, None], lag, cell, newest, to_come)
+        return cls(batch.items, at, (lag >= 0) & batch.mask[:, None], lag, cell, newest, moments, to_come)
 
     @cached_property
     def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
