@@ -191,7 +191,12 @@ def methods() -> dict[str, Method]:
 
 def training(name: str) -> Training:
     """How the method of this name is trained when nothing else is said."""
-    return _TRAININGS.get(name, Training())
+    return own_training(name) or Training()
+
+
+def own_training(name: str) -> Training | None:
+    """The same, None where it is trained as most are."""
+    return _TRAININGS.get(name)
 
 
 def space(name: str, method: Method, training: Training) -> dict[str, Axis]:

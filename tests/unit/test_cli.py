@@ -71,6 +71,7 @@ def test_demo_leaves_everything_and_says_what(out: Path) -> None:
         "sasrec",
         "tmmsrec-no-time",
         "tmmsrec",
+        "tmmsrec-plus",
         "best possible",
         "recommends",
         "report.html",
@@ -85,14 +86,16 @@ def test_demo_leaves_everything_and_says_what(out: Path) -> None:
         "data/encoders/text/encoder.json",
     ):
         assert (out / file).is_file(), file
-    assert len(list((out / "runs").glob("*/run.json"))) == 8
+    assert len(list((out / "runs").glob("*/run.json"))) == 9
+    bundle = json.loads((out / "bundle" / "bundle.json").read_text(encoding="utf-8"))
+    assert bundle["about"]["name"] == "tmmsrec-plus"
 
 
 def test_a_second_time_nothing_is_done_again(out: Path) -> None:
     before = stamps(out)
     again = call("demo", "--out", out, "--users", 60, "--items", 60, *SMALL)
     assert stamps(out) == before
-    assert again.stderr.count("as before") == 12  # shop, data, two features, eight runs
+    assert again.stderr.count("as before") == 13  # shop, data, two features, nine runs
 
 
 def test_run_does_only_what_changed(out: Path, tmp_path: Path) -> None:
@@ -257,7 +260,7 @@ def test_list_and_show(out: Path) -> None:
     assert "CrossEntropy" in parts
     assert "TIE" in parts
     assert "fingerprint" in call("show", out / "data").stdout
-    assert '"kind": "Sequential"' in call("show", out / "bundle").stdout
+    assert '"kind": "Additive"' in call("show", out / "bundle").stdout
     assert "test users" in call("show", next((out / "runs").iterdir())).stdout
     assert "bundle" in call("show", out, code=2).stderr
 

@@ -31,7 +31,7 @@ from tmmsrec.study import going_on
 from tmmsrec.study.claim import claim
 from tmmsrec.study.going_on import COUNTED, NEW_WEIGHTS, OLD_WEIGHTS, Going
 from tmmsrec.study.keeping import Verdict, asked, verdict
-from tmmsrec.study.path import Inputs
+from tmmsrec.study.recipe import Inputs
 from tmmsrec.study.update import update
 from tmmsrec.training import Adam, Training
 

@@ -58,21 +58,22 @@ def recommend(
 
 def table(found: list[Recommendation], *, shares: bool) -> Any:
     """Recommendations as a table."""
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
     from tmmsrec.study.samples import title_of
 
     names = list(found[0].shares) if shares and found else []
-    made = Table(header_style="bold")
+    made = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)  # titles need the room
     made.add_column("", justify="right")
     made.add_column("item", no_wrap=True)
     made.add_column("title")
     for head in ("score", *names):
-        made.add_column(head, justify="right")
+        made.add_column(head, justify="right", no_wrap=True)
     for r in found:
-        parts = [f"{r.shares[n]:+.3f}" for n in names]
-        made.add_row(str(r.rank), escape(str(r.item)), escape(title_of(r.fields)), f"{r.score:.3f}", *parts)
+        parts = [f"{r.shares[n]:+.2f}" for n in names]
+        made.add_row(str(r.rank), escape(str(r.item)), escape(title_of(r.fields)), f"{r.score:.2f}", *parts)
     return made
 
 

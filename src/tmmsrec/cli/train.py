@@ -41,7 +41,7 @@ def fit(
     from tmmsrec import memory, values, zoo
     from tmmsrec.data import split, store
     from tmmsrec.processes import joined
-    from tmmsrec.study.path import named
+    from tmmsrec.study.recipe import named
     from tmmsrec.study.run import Job
     from tmmsrec.study.run import run as do
 

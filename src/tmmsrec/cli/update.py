@@ -37,7 +37,7 @@ def update(
 ) -> None:
     """Merge new events and items into a bundle and train on; the old weights stay where the new ones are worse on old data."""
     from tmmsrec.study.going_on import Going
-    from tmmsrec.study.path import Inputs
+    from tmmsrec.study.recipe import Inputs
     from tmmsrec.study.update import update as do
 
     columns = options.roles(user_column, item_column, time_column, item_id_column, image_column)

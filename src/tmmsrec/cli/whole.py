@@ -33,7 +33,7 @@ def run(
     text: options.Text = "tfidf",
     image: options.Image = "descriptors",
     template: options.Template = "plain",
-    method: Annotated[list[str] | None, typer.Option(help="Train this instead of the usual three (may be repeated).")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Train this instead of the usual four (may be repeated).")] = None,
     width: Annotated[int, typer.Option(help="Width d of each stream; TIE needs a multiple of 6.")] = 126,
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
     sets: Sets = None,
@@ -42,10 +42,9 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """From your files to a trained model, an honest table, a page and a bundle."""
-    from tmmsrec import values
-    from tmmsrec.study.path import TRAINED, Inputs, Recipe, whole_path
+    from tmmsrec.study.path import whole_path
+    from tmmsrec.study.recipe import TRAINED, Inputs, Recipe
 
-    usual = Recipe()
     trainings = [*([f"epochs={epochs}"] if epochs is not None else []), *(training or [])]
     recipe = Recipe(
         preparation=options.preparation(min_events, min_item_events, ties, duplicates, require, catalogue, time),
@@ -54,7 +53,7 @@ def run(
         template=template,
         methods=tuple(method) if method else TRAINED,
         changes=(f"width={width}", *(sets or [])),
-        training=values.change_all(usual.training, trainings),
+        training_changes=tuple(trainings),
         seed=seed,
     )
     inputs = Inputs(interactions, items, images, format, name=name)  # type: ignore[arg-type]
@@ -76,13 +75,12 @@ def demo(
     """The whole path on a made-up fashion shop whose best possible score is known; needs no file."""
     from dataclasses import replace
 
-    from tmmsrec import values
     from tmmsrec.data.shop import Shop
     from tmmsrec.study.demo import RECIPE
     from tmmsrec.study.demo import demo as go
 
     changes = (*RECIPE.changes, *(sets or []))
-    recipe = replace(RECIPE, changes=changes, training=values.change_all(RECIPE.training, training or []), seed=seed)
+    recipe = replace(RECIPE, changes=changes, training_changes=tuple(training or []), seed=seed)
     with screen.Screen(quiet=quiet) as listener:
         made = go(Shop(users, items, seed), out, recipe=recipe, listener=listener)
     told(made.outcome)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tmmsrec import values
 from tmmsrec.data.shop import FILES, Shop, write_shop
-from tmmsrec.study.path import Inputs, Outcome, Recipe, whole_path
+from tmmsrec.study.path import Outcome, whole_path
+from tmmsrec.study.recipe import Inputs, Recipe
 from tmmsrec.study.stages import Listener, Silent, Stages
 from tmmsrec.training import Adam, Training
 

@@ -22,7 +22,7 @@ from tmmsrec.data.times import TimeChoice, day
 from tmmsrec.recommender.adding import Added, Encoders, with_items
 from tmmsrec.recommender.growing import with_log
 from tmmsrec.recommender.state import State
-from tmmsrec.study.path import Inputs
+from tmmsrec.study.recipe import Inputs
 from tmmsrec.study.stages import Listener
 
 _AT_ONCE = 1000  # items whose pictures are held in memory together

@@ -11,20 +11,20 @@ OUT/path.json     what was made from what: a stage is done again only when its i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 from tmmsrec import memory, values, zoo
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.prepare import Preparation, prepare_from
+from tmmsrec.data.prepare import prepare_from
 from tmmsrec.extract import Form, Work
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.blocks import Document
 from tmmsrec.study.extraction import encoders, extract, fitted_encoders, why_not
 from tmmsrec.study.publish import publish
+from tmmsrec.study.recipe import TRAINED, Inputs, Recipe, chosen_methods, fitting, told_of
 from tmmsrec.study.report import Report
 from tmmsrec.study.run import Job, Run, run
 from tmmsrec.study.samples import samples, source_of
@@ -32,54 +32,7 @@ from tmmsrec.study.stages import Listener, Silent, Stages, identity, key_of
 from tmmsrec.study.telling import chapter
 from tmmsrec.training import Training
 
-TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The files a person brings.
-
-    Attributes:
-        interactions: events.
-        items: the item table.
-        images: a folder, zip or Parquet file of pictures, or "urls".
-        format: of the events.
-        columns: role -> column name, where names cannot be guessed.
-        name: of the Dataset; the events file's when left out.
-    """
-
-    interactions: Path
-    items: Path | None = None
-    images: str | None = None
-    format: Literal["auto", "table", "amazon", "recbole", "text"] = "auto"
-    columns: Mapping[str, str] = field(default_factory=dict)
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is done with them: a value.
-
-    Attributes:
-        preparation: which events are kept.
-        text, image: encoders by name; "none" leaves the modality out.
-        template: how item fields become a sentence.
-        features: width of the features of the encoders that need no download.
-        methods: trained methods by name; the floors always run.
-        changes: ``field=value`` for every trained method that has the field.
-        training: how they are trained.
-        seed: of everything random.
-    """
-
-    preparation: Preparation = Preparation()
-    text: str = "tfidf"
-    image: str = "descriptors"
-    template: str = "plain"
-    features: int = 128
-    methods: tuple[str, ...] = TRAINED
-    changes: tuple[str, ...] = ("width=126",)
-    training: Training = Training()
-    seed: int = 0
+_FIRST = ("tmmsrec-plus", "tmmsrec")  # the report is about the first of these that was trained, and the bundle holds it
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,66 +73,30 @@ def whole_path(
     """
     listener = listener or Silent()
     methods = chosen_methods(recipe)
+    trainings = {name: recipe.training_of(name) for name in methods}
     stages = Stages(out)
     dataset, fresh = _prepared(inputs, recipe, out, stages, listener)
     dataset, notes = _extracted(dataset, fresh, recipe, stages, listener)
-    methods, left_out = fitting(methods, dataset)
+    methods, left_out = fitting(methods, dataset, usual=recipe.methods == TRAINED)
     for note in (*notes, *left_out):
         listener.note(note)
-    runs = _runs(methods, dataset, recipe, out / "runs", listener)
-    subject = "tmmsrec" if "tmmsrec" in runs else list(runs)[-1]
+    runs = _runs(methods, trainings, dataset, recipe.seed, out / "runs", listener)
+    subject = next((name for name in _FIRST if name in runs), list(runs)[-1])
     recommender = _bundle(subject, runs[subject], dataset, out / "bundle", stages, listener)
     # The bundle of a counting method has counted the last events: asked about them it would know the answer.
     shown = samples(recommender, seed=recipe.seed, source=source_of(dataset)) if recommender.model.trainable else []
     by_seed = {name: [run] for name, run in runs.items()}
-    report = Report(dataset, by_seed, subject, ceiling or {}, shown, (*notes, *left_out, *_of_made(recipe)))
+    report = Report(
+        dataset,
+        by_seed,
+        subject,
+        ceiling or {},
+        shown,
+        (*notes, *left_out, *told_of({n: trainings[n] for n in methods if n not in zoo.FLOORS}, recipe)),
+    )
     told = chapter(report)
     publish(Document(told.title, [told]), out / "report")
     return Outcome(report, recommender, out)
-
-
-def chosen_methods(recipe: Recipe) -> dict[str, Method]:
-    """Floors and trained methods of a recipe by name, each with those changes that it has a field for.
-
-    Raises:
-        ValueError: an unknown method (the nearest name is told), or a change that none of the trained methods can take.
-    """
-    trained = {name: named(name) for name in recipe.methods}
-    for change in recipe.changes:
-        if trained and not any(_takes(method, change) for method in trained.values()):
-            values.change_all(list(trained.values())[-1], [change])  # says what is wrong with it
-    found = {name: named(name) for name in zoo.FLOORS}
-    return found | {n: values.change_all(m, [c for c in recipe.changes if _takes(m, c)]) for n, m in trained.items()}
-
-
-def _takes(value: Any, change: str) -> bool:
-    for name in change.partition("=")[0].strip().split("."):
-        if name not in getattr(value, "__dataclass_fields__", ()):
-            return False
-        value = getattr(value, name)
-    return True
-
-
-def named(name: str) -> Method:
-    """A method of the zoo by its name; raises ValueError with the nearest name."""
-    known = zoo.methods()
-    if name not in known:
-        raise values.ValueProblem(f"unknown method '{name}'{values.nearest(name, known)}; 'tmmsrec list methods' shows all")
-    return known[name]
-
-
-def fitting(methods: Mapping[str, Method], dataset: Dataset) -> tuple[dict[str, Method], list[str]]:
-    """The methods with the modalities that the data has, and a remark for each that had to go without one."""
-    found: dict[str, Method] = {}
-    notes = []
-    for name, method in methods.items():
-        missing = [m for m in method.reads if m != "id" and m not in dataset.features]
-        if missing and "modalities" in getattr(method, "__dataclass_fields__", {}):
-            kept = tuple(m for m in method.reads if m not in missing) or ("id",)
-            method = replace(method, modalities=kept)  # type: ignore[type-var]
-            notes.append(f"{name} reads {' and '.join(kept)} only: the data has no {' and no '.join(missing)} features.")
-        found[name] = method
-    return found, notes
 
 
 def _prepared(inputs: Inputs, recipe: Recipe, out: Path, stages: Stages, listener: Listener) -> tuple[Dataset, str]:
@@ -233,13 +150,20 @@ def _without(dataset: Dataset, modalities: list[str]) -> Dataset:
     return replace(dataset, catalog=replace(dataset.catalog, features=kept)) if modalities else dataset
 
 
-def _runs(methods: Mapping[str, Method], dataset: Dataset, recipe: Recipe, root: Path, listener: Listener) -> dict[str, Run]:
+def _runs(
+    methods: Mapping[str, Method],
+    trainings: Mapping[str, Training],
+    dataset: Dataset,
+    seed: int,
+    root: Path,
+    listener: Listener,
+) -> dict[str, Run]:
     found = {}
     for name, method in methods.items():
-        job = Job(method, recipe.training, seed=recipe.seed)
+        job = Job(method, trainings[name], seed=seed)
         there = (root / job.key(dataset) / "run.json").exists()
         listener.stage(f"{name}: as before" if there else f"{name}")
-        for line in [] if there or name in zoo.FLOORS else memory.told(method, dataset, recipe.training):
+        for line in [] if there or name in zoo.FLOORS else memory.told(method, dataset, job.training):
             listener.note(line)
         found[name] = run(job, dataset, root, watch=None if there else listener.training(name))
     return found
@@ -257,12 +181,3 @@ def _bundle(name: str, of: Run, dataset: Dataset, folder: Path, stages: Stages, 
     recommender.save(folder)
     stages.done("bundle", key)
     return recommender
-
-
-def _of_made(recipe: Recipe) -> list[str]:
-    how = recipe.training
-    changed = f", {', '.join(recipe.changes)}" if recipe.changes else ""
-    return [
-        f"Trained with seed {recipe.seed}, batches of {how.batch} users, at most {how.epochs} epochs, "
-        f"patience {how.patience}{changed}; one seed says nothing of the luck of training."
-    ]

@@ -12,7 +12,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import LeaveOneOut, Split
 from tmmsrec.models.base import Method
 from tmmsrec.space import Axis, Option, Range
-from tmmsrec.study.path import named
+from tmmsrec.study.recipe import named
 from tmmsrec.study.run import Job
 from tmmsrec.study.study import Entrant
 from tmmsrec.training import Training

@@ -23,7 +23,7 @@ from tmmsrec.study.circumstances import versions
 from tmmsrec.study.claim import Busy, claim
 from tmmsrec.study.going_on import Going, learn
 from tmmsrec.study.news import News, merged
-from tmmsrec.study.path import Inputs
+from tmmsrec.study.recipe import Inputs
 from tmmsrec.study.stages import Listener, Silent
 from tmmsrec.training import Training
 

@@ -1,0 +1,149 @@
+"""What a whole path is asked: files, and what is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tmmsrec import values, zoo
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.prepare import Preparation
+from tmmsrec.models.base import Method
+from tmmsrec.training import Training
+
+TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus")
+MANY = 100_000  # items above which tmmsrec-plus, which compares each with every other, is trained only when asked for
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files a person brings.
+
+    Attributes:
+        interactions: events.
+        items: the item table.
+        images: a folder, zip or Parquet file of pictures, or "urls".
+        format: of the events.
+        columns: role -> column name, where names cannot be guessed.
+        name: of the Dataset; the events file's when left out.
+    """
+
+    interactions: Path
+    items: Path | None = None
+    images: str | None = None
+    format: Literal["auto", "table", "amazon", "recbole", "text"] = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done with them: a value.
+
+    Attributes:
+        preparation: which events are kept.
+        text, image: encoders by name; "none" leaves the modality out.
+        template: how item fields become a sentence.
+        features: width of the features of the encoders that need no download.
+        methods: trained methods by name; the floors always run.
+        changes: ``field=value`` for every trained method that has the field.
+        training: how those are trained that have no training of their own in the zoo.
+        training_changes: ``field=value`` for every training.
+        seed: of everything random.
+    """
+
+    preparation: Preparation = Preparation()
+    text: str = "tfidf"
+    image: str = "descriptors"
+    template: str = "plain"
+    features: int = 128
+    methods: tuple[str, ...] = TRAINED
+    changes: tuple[str, ...] = ("width=126",)
+    training: Training = Training()
+    training_changes: tuple[str, ...] = ()
+    seed: int = 0
+
+    def training_of(self, name: str) -> Training:
+        """How the method of this name is trained.  Raises ValueError for a change that cannot be made."""
+        return values.change_all(zoo.own_training(name) or self.training, self.training_changes)
+
+
+def chosen_methods(recipe: Recipe) -> dict[str, Method]:
+    """Floors and trained methods of a recipe by name, each with those changes that it has a field for.
+
+    Raises:
+        ValueError: an unknown method (the nearest name is told), or a change that none of the trained methods can take.
+    """
+    trained = {name: named(name) for name in recipe.methods}
+    for change in recipe.changes:
+        if trained and not any(_takes(method, change) for method in trained.values()):
+            raise _problem(list(trained.values()), change)
+    found = {name: named(name) for name in zoo.FLOORS}
+    return found | {n: values.change_all(m, [c for c in recipe.changes if _takes(m, c)]) for n, m in trained.items()}
+
+
+def _problem(methods: Sequence[Method], change: str) -> ValueError:
+    """What is wrong with a change that none of the methods takes, as the one says it that knows what may have been meant."""
+    found = []
+    for method in methods:
+        try:
+            values.change_all(method, [change])
+        except ValueError as problem:
+            found.append(problem)
+    return max(found, key=lambda problem: "did you mean" in str(problem))
+
+
+def _takes(value: Any, change: str) -> bool:
+    for name in change.partition("=")[0].strip().split("."):
+        if name not in getattr(value, "__dataclass_fields__", ()):
+            return False
+        value = getattr(value, name)
+    return True
+
+
+def named(name: str) -> Method:
+    """A method of the zoo by its name; raises ValueError with the nearest name."""
+    known = zoo.methods()
+    if name not in known:
+        raise values.ValueProblem(f"unknown method '{name}'{values.nearest(name, known)}; 'tmmsrec list methods' shows all")
+    return known[name]
+
+
+def fitting(methods: Mapping[str, Method], dataset: Dataset, usual: bool = False) -> tuple[dict[str, Method], list[str]]:
+    """The methods with the modalities that the data has, and a remark for each that had to go without one.
+
+    Where nobody asked for them by name (``usual``), one that is too slow for so many items is left out, with a remark.
+    """
+    found: dict[str, Method] = {}
+    notes = []
+    for name, method in methods.items():
+        if usual and name == "tmmsrec-plus" and dataset.n_items > MANY:
+            notes.append(
+                f"tmmsrec-plus was left out: it compares every item with every other, and {dataset.n_items:,} are many; "
+                "--method tmmsrec-plus trains it all the same."
+            )
+            continue
+        missing = [m for m in method.reads if m != "id" and m not in dataset.features]
+        if missing and "modalities" in getattr(method, "__dataclass_fields__", {}):
+            kept = tuple(m for m in method.modalities if m not in missing)  # type: ignore[attr-defined]
+            kept = kept or (() if "id" in method.reads else ("id",))  # one that reads ids in any case needs no modality
+            method = replace(method, modalities=kept)  # type: ignore[type-var]
+            notes.append(f"{name} reads {' and '.join(kept) or 'id'} only: the data has no {' and no '.join(missing)} features.")
+        found[name] = method
+    return found, notes
+
+
+def told_of(trainings: Mapping[str, Training], recipe: Recipe) -> list[str]:
+    """A remark on how those methods were trained."""
+    alike: dict[Training, list[str]] = {}
+    for name, how in trainings.items():
+        alike.setdefault(how, []).append(name)
+    told = [
+        f"{', '.join(names)}: batches of {how.batch} users, at most {how.epochs} epochs, patience {how.patience}."
+        for how, names in alike.items()
+    ]
+    changed = [f"Set where a method has it: {', '.join(recipe.changes)}."] if recipe.changes else []
+    seed = f"Trained with seed {recipe.seed}; one seed says nothing of the luck of training."
+    return [" ".join([seed, *told, *changed])] if told else []
