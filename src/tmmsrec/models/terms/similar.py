@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from tmmsrec.models.terms.asking import Ages, Asking, Kernel
 from tmmsrec.nn.dropout import Dropout
+from tmmsrec.nn.graph import Memory
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class SimilarTerm(nn.Module):
         self.features: Tensor
         self.present: Tensor
         self.centre: Tensor
+        self._unit: Memory[Tensor] = Memory()
         self.kernel = Kernel(ages.cells)
         self.scale = Kernel(ages.count, math.log(10.0))
         width = rows.shape[1]
@@ -69,11 +71,12 @@ class SimilarTerm(nn.Module):
 
     def rows(self, items: Tensor) -> Tensor:
         """Item rows [...] -> x of the formula [..., f], zero where the modality is missing."""
-        return self._unit(self.features[items], self.present[items])
+        return self.items()[items]
 
     def items(self) -> Tensor:
         """[I+1, f]."""
-        return self._unit(self.features, self.present)
+        return self._unit.get((self.features, self.present, self.centre), self._made)
 
-    def _unit(self, features: Tensor, present: Tensor) -> Tensor:
-        return functional.normalize(features - self.centre, dim=-1) * present[..., None]
+    def _made(self) -> Tensor:
+        with torch.inference_mode(False):  # what is asked for first in a ranking may be trained with afterwards
+            return functional.normalize(self.features - self.centre, dim=-1) * self.present[:, None]
