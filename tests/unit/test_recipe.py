@@ -1,0 +1,50 @@
+"""What ``run`` is asked: which methods, each with the training that suits it and the modalities that the data has."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import small
+from tmmsrec import zoo
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.study import recipe
+from tmmsrec.study.recipe import Recipe, chosen_methods, fitting, told_of
+from tmmsrec.training import Adam, Training
+
+
+def test_a_method_with_a_training_of_its_own_keeps_it_but_for_what_was_changed_for_all():
+    usual = Training(epochs=7, optimiser=Adam(lr=3e-3))
+    asked = Recipe(training=usual, training_changes=("patience=2",))
+    assert asked.training_of("tmmsrec") == Training(epochs=7, optimiser=Adam(lr=3e-3), patience=2)
+    own = zoo.training("tmmsrec-plus")
+    assert own.optimiser.lr != usual.optimiser.lr
+    plus = asked.training_of("tmmsrec-plus")
+    assert (plus.batch, plus.optimiser, plus.patience) == (own.batch, own.optimiser, 2)
+    (told,) = told_of({n: asked.training_of(n) for n in ("sasrec", "tmmsrec", "tmmsrec-plus")}, asked)
+    assert "sasrec, tmmsrec: batches of 128 users, at most 7 epochs" in told
+    assert f"tmmsrec-plus: batches of {own.batch} users" in told
+
+
+def test_a_catalogue_too_large_for_comparing_all_with_all_goes_without_plus_unless_it_was_asked_for(monkeypatch):
+    monkeypatch.setattr(recipe, "MANY", 29)
+    methods = chosen_methods(Recipe())
+    found, notes = fitting(methods, small(), usual=True)
+    assert set(methods) - set(found) == {"tmmsrec-plus"}
+    assert any("30 are many" in note and "--method tmmsrec-plus" in note for note in notes)
+    assert set(fitting(methods, small(), usual=False)[0]) == set(methods)
+
+
+def test_without_features_plus_counts_alone_and_the_others_read_ids():
+    log = small().interactions
+    bare = Dataset.in_memory("bare", log, 30)
+    found, notes = fitting(chosen_methods(Recipe()), bare)
+    assert found["tmmsrec-plus"].modalities == ()
+    assert found["tmmsrec-plus"].reads == ("id",)
+    assert found["tmmsrec"].modalities == ("id",)
+    assert any(note.startswith("tmmsrec-plus reads id only: the data has no text and no image features") for note in notes)
+    assert found["tmmsrec-plus"].build(bare).alike is None  # nothing to tell likeness by
+
+
+def test_a_change_that_no_method_takes_is_explained_by_the_one_that_knows_the_word():
+    with pytest.raises(ValueError, match="did you mean 'width'"):
+        chosen_methods(Recipe(changes=("widht=12",)))
