@@ -2,8 +2,8 @@
 
 import { h } from "./dom.js";
 
-const NAMED = { again: "had already", follows: "follows", popular: "popularity", all: "the whole" };
-const COLOURED = new Set(["id", "text", "image", "again", "follows"]);
+const NAMED = { again: "had already", follows: "follows", alike: "nearly the same", popular: "popularity", lately: "popular lately", all: "the whole" };
+const COLOURED = new Set(["id", "text", "image", "again", "follows", "alike", "lately"]);
 
 export const shareName = (share) => NAMED[share] ?? share;
 const tone = (share) => `share ${COLOURED.has(share) ? share : "other"}`;
