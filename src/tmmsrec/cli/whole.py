@@ -125,7 +125,7 @@ def _sample(sample: Sample, name: str) -> None:
     screen.say("")
     had = "; ".join(f"{i.title or i.item} ({i.note})" for i in sample.history)
     screen.say(f"User {sample.user} had: {had}.")
-    screen.say(f"On {sample.at} {name} recommends, with each modality's share of the score:")
+    screen.say(f"On {sample.at} {name} recommends, with the share of each part in the score:")
     table = Table(header_style="bold")
     table.add_column("item", no_wrap=True)
     table.add_column("title")
