@@ -33,6 +33,12 @@ def entrant(name: str, **changes: Any) -> Entrant:
     return Entrant(replace(method, **{**sizes, **changes}), training, GRID)  # type: ignore[type-var]
 
 
+def in_twos(rows: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Rows that stand in twos, the first without a part and the second with it: (with, without)."""
+    names = list(rows)
+    return list(zip(names[1::2], names[::2], strict=True))
+
+
 def beside_floors(rows: Mapping[str, str]) -> dict[str, Entrant]:
     """The floors, and entrants by the name of their row: row -> a method of the zoo."""
     return FLOORS | {row: entrant(name) for row, name in rows.items()}

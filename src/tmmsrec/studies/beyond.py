@@ -46,14 +46,14 @@ STUDY = Study(
         "plus, counting alone": _plus(modalities=()),
         "plus, never met as met once": _plus(popular=_NEVER_AS_ONCE),
         "plus": _plus(),
-        _COUNTS: _now(modalities=()),
         "plus now, never met as met once": _now(popular=_NEVER_AS_ONCE),
-        _WHOLE: _now(),
         f"{_COUNTS} with lately": _now(modalities=(), lately=_LATELY),
         f"{_WHOLE} with lately": _now(lately=_LATELY),
     }
     | {f"{_COUNTS} without {part}": _now(modalities=(), **changes) for part, changes in _COUNTED.items()}
-    | {f"{_WHOLE} without {part}": _now(**changes) for part, changes in _PARTS.items()},
+    | {f"{_WHOLE} without {part}": _now(**changes) for part, changes in _PARTS.items()}
+    # Last, since a report is about its last row where its subject cannot be had: data without features have the first of these.
+    | {_COUNTS: _now(modalities=()), _WHOLE: _now()},
     seeds=5,
     subject=_WHOLE,
     parts={part: (_WHOLE, f"{_WHOLE} without {part}") for part in _PARTS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tmmsrec.studies._plan import beside_floors
+from tmmsrec.studies._plan import beside_floors, in_twos
 from tmmsrec.study.study import Study
 
 ROWS = {
@@ -22,5 +22,5 @@ STUDY = Study(
     "Figure 6: backbones",
     beside_floors(ROWS),
     subject="TMMSRec on SASRec",
-    parts={f"TMMSRec around {alone}": (within, alone) for alone, within in zip(list(ROWS)[::2], list(ROWS)[1::2], strict=True)},
+    parts={f"TMMSRec around {alone}": (within, alone) for within, alone in in_twos(ROWS)},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tmmsrec.studies._plan import beside_floors
+from tmmsrec.studies._plan import beside_floors, in_twos
 from tmmsrec.study.study import Study
 
 ROWS = {
@@ -21,7 +21,7 @@ STUDY = Study(
     beside_floors(ROWS),
     printed={row: f"Table 4/{row}" for row in ROWS},
     subject="TMMSRec",
-    parts={f"TIE, {without}": (with_tie, without) for without, with_tie in zip(list(ROWS)[::2], list(ROWS)[1::2], strict=True)}
+    parts={f"TIE, {without}": (with_tie, without) for with_tie, without in in_twos(ROWS)}
     | {
         "texts beside ids": ("w/ ID&T", "w/ ID"),
         "pictures beside ids": ("w/ ID&V", "w/ ID"),

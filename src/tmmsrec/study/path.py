@@ -24,7 +24,7 @@ from tmmsrec.recommender import Recommender
 from tmmsrec.study.blocks import Document
 from tmmsrec.study.extraction import encoders, extract, fitted_encoders, why_not
 from tmmsrec.study.publish import publish
-from tmmsrec.study.recipe import TRAINED, Inputs, Recipe, chosen_methods, fitting, told_of
+from tmmsrec.study.recipe import TRAINED, Inputs, Recipe, chosen_methods, fitting, quick_enough, told_of
 from tmmsrec.study.report import Report
 from tmmsrec.study.run import Job, Run, run
 from tmmsrec.study.samples import samples, source_of
@@ -77,7 +77,11 @@ def whole_path(
     stages = Stages(out)
     dataset, fresh = _prepared(inputs, recipe, out, stages, listener)
     dataset, notes = _extracted(dataset, fresh, recipe, stages, listener)
-    methods, left_out = fitting(methods, dataset, usual=recipe.methods == TRAINED)
+    slow: list[str] = []
+    if recipe.methods == TRAINED:
+        methods, slow = quick_enough(methods, dataset.n_items)
+    methods, left_out = fitting(methods, dataset)
+    left_out += slow
     for note in (*notes, *left_out):
         listener.note(note)
     runs = _runs(methods, trainings, dataset, recipe.seed, out / "runs", listener)

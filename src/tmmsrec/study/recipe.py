@@ -111,20 +111,19 @@ def named(name: str) -> Method:
     return known[name]
 
 
-def fitting(methods: Mapping[str, Method], dataset: Dataset, usual: bool = False) -> tuple[dict[str, Method], list[str]]:
-    """The methods with the modalities that the data has, and a remark for each that had to go without one.
+def quick_enough(methods: Mapping[str, Method], n_items: int) -> tuple[dict[str, Method], list[str]]:
+    """The methods that nobody asked for by name, but for one that is too slow for so many items; a remark if it is left out."""
+    if "tmmsrec-plus" not in methods or n_items <= MANY:
+        return dict(methods), []
+    said = f"tmmsrec-plus was left out: it compares every item with every other, and {n_items:,} are many"
+    return {n: m for n, m in methods.items() if n != "tmmsrec-plus"}, [f"{said}; --method tmmsrec-plus trains it all the same."]
 
-    Where nobody asked for them by name (``usual``), one that is too slow for so many items is left out, with a remark.
-    """
+
+def fitting(methods: Mapping[str, Method], dataset: Dataset) -> tuple[dict[str, Method], list[str]]:
+    """The methods with the modalities that the data has, and a remark for each that had to go without one."""
     found: dict[str, Method] = {}
     notes = []
     for name, method in methods.items():
-        if usual and name == "tmmsrec-plus" and dataset.n_items > MANY:
-            notes.append(
-                f"tmmsrec-plus was left out: it compares every item with every other, and {dataset.n_items:,} are many; "
-                "--method tmmsrec-plus trains it all the same."
-            )
-            continue
         missing = [m for m in method.reads if m != "id" and m not in dataset.features]
         if missing and "modalities" in getattr(method, "__dataclass_fields__", {}):
             kept = tuple(m for m in method.modalities if m not in missing)  # type: ignore[attr-defined]
@@ -137,12 +136,12 @@ def fitting(methods: Mapping[str, Method], dataset: Dataset, usual: bool = False
 
 def told_of(trainings: Mapping[str, Training], recipe: Recipe) -> list[str]:
     """A remark on how those methods were trained."""
-    alike: dict[Training, list[str]] = {}
+    trained: dict[Training, list[str]] = {}
     for name, how in trainings.items():
-        alike.setdefault(how, []).append(name)
+        trained.setdefault(how, []).append(name)
     told = [
         f"{', '.join(names)}: batches of {how.batch} users, at most {how.epochs} epochs, patience {how.patience}."
-        for how, names in alike.items()
+        for how, names in trained.items()
     ]
     changed = [f"Set where a method has it: {', '.join(recipe.changes)}."] if recipe.changes else []
     seed = f"Trained with seed {recipe.seed}; one seed says nothing of the luck of training."

@@ -89,9 +89,7 @@ class AlikeTerm(Resizable):
 
     def beside(self, asking: Asking, features: Sequence[SimilarTerm]) -> Beside:
         """For the neighbours of the newest events."""
-        row, step, event = asking.pairs
-        close = asking.lag[row, step, event] < self.value.reach
-        row, step, event = row[close], step[close], event[close]
+        row, step, event = asking.close(self.value.reach)
         weight = functional.softplus(self.kernel(asking.cell[row, step, event]))
         items, which = torch.unique(asking.items[row, event], return_inverse=True)
         near = self.near[items].long()

@@ -104,6 +104,12 @@ class Asking:
         row, step, event = self.seen.nonzero(as_tuple=True)
         return row, step, event
 
+    def close(self, reach: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of these, the newest ``reach`` events of each step."""
+        row, step, event = self.pairs
+        near = self.lag[row, step, event] < reach
+        return row[near], step[near], event[near]
+
     def numbered(self, row: Tensor, step: Tensor) -> Tensor:
         """[n] the number of a row's step among all B K."""
         return row * self.at.shape[1] + step

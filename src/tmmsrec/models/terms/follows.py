@@ -82,9 +82,7 @@ class FollowsTerm(Resizable):
 
     def beside(self, asking: Asking) -> Beside:
         """For every follower of the newest events."""
-        row, step, event = asking.pairs
-        near = asking.lag[row, step, event] < self.value.reach
-        row, step, event = row[near], step[near], event[near]
+        row, step, event = asking.close(self.value.reach)
         weight = functional.softplus(self.kernel(asking.cell[row, step, event]))
         item = asking.items[row, event]
         first, last = (torch.searchsorted(self.start, item, right=side) for side in (False, True))

@@ -55,6 +55,8 @@ class LatelyTerm(Resizable):
         self.register_buffer("days", torch.zeros(0, dtype=torch.int64))  # [T], rising
         self.register_buffer("items", torch.zeros(0, 0, dtype=torch.int32))  # [T, most], rising in each row
         self.register_buffer("often", torch.zeros(0, 0, len(value.halves)))  # [T, most, halves], n_h at the end of the day
+        self.register_buffer("halves", torch.tensor(value.halves), persistent=False)
+        self.halves: Tensor
         self.days: Tensor
         self.items: Tensor
         self.often: Tensor
@@ -89,8 +91,7 @@ class LatelyTerm(Resizable):
         place = torch.searchsorted(self.days, day) - 1  # the last day before it
         number = (place >= 0).nonzero()[:, 0]
         place, day = place[number], day[number]
-        halves = torch.tensor(self.value.halves, dtype=self.often.dtype, device=day.device)
-        gone = 0.5 ** ((day - self.days[place])[:, None] / halves)
+        gone = 0.5 ** ((day - self.days[place])[:, None] / self.halves)
         odds = (self.often[place] @ (gone * self.sharpness.exp())[..., None])[..., 0]
         values = self.strength(asking.age.flatten()[number])[:, None] * torch.log1p(odds)
         there = self.often[place].sum(-1) > 0

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from tmmsrec.models.terms.asking import Ages, Asking, Kernel
 from tmmsrec.nn.dropout import Dropout
-from tmmsrec.nn.graph import Memory
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ class SimilarTerm(nn.Module):
         self.features: Tensor
         self.present: Tensor
         self.centre: Tensor
-        self._unit: Memory[Tensor] = Memory()
+        self.register_buffer("unit", self._unit(), persistent=False)  # x of the formula, zero where the modality is missing
+        self.unit: Tensor
+        self.register_load_state_dict_post_hook(SimilarTerm._loaded)  # type: ignore[no-untyped-call]
         self.kernel = Kernel(ages.cells)
         self.scale = Kernel(ages.count, math.log(10.0))
         width = rows.shape[1]
@@ -71,12 +72,15 @@ class SimilarTerm(nn.Module):
 
     def rows(self, items: Tensor) -> Tensor:
         """Item rows [...] -> x of the formula [..., f], zero where the modality is missing."""
-        return self.items()[items]
+        return self.unit[items]
 
     def items(self) -> Tensor:
         """[I+1, f]."""
-        return self._unit.get((self.features, self.present, self.centre), self._made)
+        return self.unit
 
-    def _made(self) -> Tensor:
-        with torch.inference_mode(False):  # what is asked for first in a ranking may be trained with afterwards
-            return functional.normalize(self.features - self.centre, dim=-1) * self.present[:, None]
+    def _unit(self) -> Tensor:
+        return functional.normalize(self.features - self.centre, dim=-1) * self.present[:, None]
+
+    def _loaded(self, _: object) -> None:
+        """Another centre may have been loaded."""
+        self.unit = self._unit()
