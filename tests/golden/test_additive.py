@@ -255,6 +255,14 @@ def few_items(log: Interactions, items: int) -> Interactions:
     return replace(log, items=np.minimum(log.items, items))
 
 
+def test_a_model_that_only_observes_finds_its_neighbours_too():
+    prepared, dataset = built()
+    observing = METHOD.build(dataset).double().eval()
+    observing.observe(whole(dataset.interactions))
+    assert torch.equal(observing.alike.near, prepared.alike.near)
+    assert (observing.alike.near[1:, 0] > 0).all()
+
+
 def test_an_item_without_any_feature_is_near_to_nothing():
     dataset = small(missing=(3, 7))
     for features in dataset.features.values():

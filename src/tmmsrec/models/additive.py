@@ -132,7 +132,9 @@ class AdditiveModel(VectorModel):
             self.alike.follow(self._likenesses)
 
     def observe(self, part: Part) -> None:
-        """Count what may be read."""
+        """Count what may be read; look for neighbours where that was not done yet."""
+        if self.alike is not None and not len(self.alike.near):
+            self.alike.find(self._likenesses)
         for term in (self.popular, self.follows, self.lately):
             if term is not None:
                 term.count(part)
