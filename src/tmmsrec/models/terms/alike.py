@@ -16,6 +16,8 @@ from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.graph import nearest
 from tmmsrec.nn.resizable import Resizable
 
+_ROWS = 1 << 10  # items whose neighbours' rows are held at once
+
 
 @dataclass(frozen=True)
 class Alike:
@@ -54,6 +56,10 @@ class AlikeTerm(Resizable):
         self.value = value
         self.register_buffer("near", torch.zeros(0, value.most, dtype=torch.int32))  # [I+1, most], 0 where there are fewer
         self.near: Tensor
+        # [I+1, most, modalities] 1 - cos of each item and its neighbours, from the finding until other features may have come:
+        # training asks for the same ones in every epoch.
+        self.register_buffer("apart", torch.zeros(0, value.most, modalities), persistent=False)
+        self.apart: Tensor
         self.kernel = Kernel(ages.cells)
         self.strength = Kernel(ages.count, 1.0)
         self.sharpness = nn.Parameter(torch.full((1,), 3.0))
@@ -64,6 +70,8 @@ class AlikeTerm(Resizable):
         whole = torch.cat([term.items() for term in features], dim=-1)
         self.near = self.near.new_zeros(len(whole), self.value.most)
         self._find(whole, torch.arange(1, len(whole), device=whole.device))
+        blocks = torch.arange(len(whole), device=whole.device).tensor_split(range(_ROWS, len(whole), _ROWS))
+        self.apart = torch.cat([_apart(block, self.near[block].long(), features) for block in blocks])
 
     def follow(self, features: Sequence[SimilarTerm]) -> None:
         """Find those of items that came since, and anew those of their neighbours; an item further off keeps the ones it has.
@@ -71,6 +79,7 @@ class AlikeTerm(Resizable):
         A known item whose features were changed keeps its neighbours too, till the next ``find``; how far they are is always told
         by the features of today.
         """
+        self.apart = self.apart[:0]
         known, size = len(self.near), len(features[0].features)
         if not 0 < known < size:
             return
@@ -93,14 +102,15 @@ class AlikeTerm(Resizable):
         weight = functional.softplus(self.kernel(asking.cell[row, step, event]))
         items, which = torch.unique(asking.items[row, event], return_inverse=True)
         near = self.near[items].long()
-        likeness = torch.exp(-self._away(items, near, features))
+        apart = self.apart[items] if len(self.apart) else _apart(items, near, features)
+        likeness = torch.exp(-(apart @ self.away.exp()))
         there = near[which] > 0
         numbers = asking.numbered(row, step)[:, None].expand_as(there)
         total = Beside.summed(numbers[there], near[which][there], (weight[:, None] * likeness[which])[there])
         strength = self.strength(asking.age.flatten())[total.rows]
         return Beside(total.rows, total.items, strength * torch.log1p(total.values * self.sharpness.exp()))
 
-    def _away(self, items: Tensor, near: Tensor, features: Sequence[SimilarTerm]) -> Tensor:
-        """[u, most] the d of each item [u] and its neighbours [u, most]."""
-        cosines = [(term.rows(near) @ term.rows(items)[..., None])[..., 0] for term in features]
-        return (1 - torch.stack(cosines, dim=-1)) @ self.away.exp()
+
+def _apart(items: Tensor, near: Tensor, features: Sequence[SimilarTerm]) -> Tensor:
+    """[u, most, modalities] 1 - cos of items [u] and others [u, most] by each modality."""
+    return 1 - torch.stack([(term.rows(near) @ term.rows(items)[..., None])[..., 0] for term in features], dim=-1)

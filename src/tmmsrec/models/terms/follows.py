@@ -80,66 +80,76 @@ class FollowsTerm(Resizable):
         columns = (start[kept], end[kept], often[kept].astype(np.float32), whole[start[kept]].astype(np.float32))
         self.start, self.end, self.often, self.whole = (torch.from_numpy(c).to(self.start.device) for c in columns)
 
+    def has(self, start: Tensor, end: Tensor) -> Tensor:
+        """Which pairs of items [n], [n] are kept, bool [n]."""
+        known, pairs = (a * (self.n_items + 1) + b for a, b in ((self.start, self.end), (start, end)))
+        place = torch.searchsorted(known, pairs)
+        return functional.pad(known, (0, 1), value=-1)[place] == pairs
+
     def beside(self, asking: Asking) -> Beside:
         """For every follower of the newest events."""
         row, step, event = asking.close(self.value.reach)
-        weight = functional.softplus(self.kernel(asking.cell[row, step, event]))
-        item = asking.items[row, event]
+        number, item = asking.numbered(row, step), asking.items[row, event]
         first, last = (torch.searchsorted(self.start, item, right=side) for side in (False, True))
-        count = last - first
-        owner = torch.repeat_interleave(torch.arange(len(item), device=item.device), count)
-        pair = torch.arange(len(owner), device=item.device) - (count.cumsum(0) - count)[owner] + first[owner]
-        often, whole = self.often[pair], self.whole[pair]
+        owner, pair = _each(first, last)
+        whole = torch.where(last > first, functional.pad(self.whole, (0, 1))[first], 0.0)
+        rows, items, often = number[owner], self.end[pair], self.often[pair]
         if asking.to_come is not None:
-            own = _OwnToCome(asking.to_come, self)
-            after = asking.at[row, step][owner]
-            often = (often - own.of_pairs(row[owner], pair, after)).clamp_min(0)
-            whole = whole - own.of_starts(row[owner], item[owner], after)
-        share = weight[owner] * often / (1 + whole)
-        total = Beside.summed(asking.numbered(row, step)[owner], self.end[pair], share)
+            own = _OwnToCome.of(asking.to_come, self)
+            first, last = own.ranges(row, item, asking.at[row, step])
+            whole = (whole - (own.before[last] - own.before[first]).to(whole.dtype)).clamp_min(0)
+            theirs, place = _each(first, last)
+            owner = torch.cat([owner, theirs])
+            rows, items = torch.cat([rows, number[theirs]]), torch.cat([items, own.end[place]])
+            often = torch.cat([often, -own.often[place]])
+        weight = functional.softplus(self.kernel(asking.cell[row, step, event])) / (1 + whole)
+        total = Beside.summed(rows, items, weight[owner] * often)
         strength = self.strength(asking.age.flatten())[total.rows]
-        return Beside(total.rows, total.items, strength * torch.log1p(total.values * self.sharpness.exp()))
+        heard = total.values.clamp_min(0)  # a difference of sums may end a little below
+        return Beside(total.rows, total.items, strength * torch.log1p(heard * self.sharpness.exp()))
 
 
+def _each(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Ranges [n] first..last-1 -> the number of the range and the place, for every place of every range."""
+    count = last - first
+    owner = torch.repeat_interleave(count)
+    return owner, torch.arange(len(owner), device=owner.device) + (first - count.cumsum(0) + count)[owner]
+
+
+@dataclass(frozen=True, eq=False)
 class _OwnToCome:
-    """How much of the counts comes from pairs of the same person that end after a given event."""
+    """Pairs of a person's own history and what follows it, in the order of (row, first item, where the pair ends).
 
-    def __init__(self, come: Tensor, term: FollowsTerm) -> None:
-        self.length = come.shape[1]
-        rows, keys, ends, weights, starts = [], [], [], [], []
-        known = term.start * (term.n_items + 1) + term.end
-        for k in range(1, min(term.value.span, self.length - 1) + 1):
+    Attributes:
+        keys: [p] that order as one number.
+        end: [p] the second item.
+        often: [p] what the counts hold because of it: 1/k, or 0 where the pair was not kept.
+        before: [p+1] the sum of 1/k over all pairs that stand before, kept or not.
+    """
+
+    keys: Tensor
+    end: Tensor
+    often: Tensor
+    before: Tensor
+    size: int
+    places: int
+
+    @classmethod
+    def of(cls, come: Tensor, term: FollowsTerm) -> _OwnToCome:
+        """Of item rows [B, L+1]."""
+        places, size, found = come.shape[1] + 1, term.n_items + 1, []
+        for k in range(1, min(term.value.span, come.shape[1] - 1) + 1):
             row, at = ((come[:, :-k] != 0) & (come[:, k:] != 0)).nonzero(as_tuple=True)
-            a, b = come[row, at], come[row, at + k]
-            rows.append(row)
-            starts.append(a)
-            keys.append(a * (term.n_items + 1) + b)
-            ends.append(at + k)
-            weights.append(torch.full((len(row),), 1.0 / k, device=come.device))
-        row, start, end, weight = (torch.cat(c) for c in (rows, starts, ends, weights))
-        pair = torch.searchsorted(known, torch.cat(keys)).clamp_max(max(0, len(known) - 1))
-        self.pairs, self.starts = len(known) + 1, term.n_items + 1
-        held = known[pair] == torch.cat(keys) if len(known) else torch.zeros_like(pair, dtype=torch.bool)
-        self._by_pair = _Later(row[held] * self.pairs + pair[held], end[held], weight[held], self.length)
-        self._by_start = _Later(row * self.starts + start, end, weight, self.length)
+            key = (row * size + come[row, at]) * places + at + k
+            found.append((key, come[row, at], come[row, at + k], torch.full((len(row),), 1.0 / k, device=come.device)))
+        keys, start, end, often = (torch.cat(c) for c in zip(*found, strict=True))
+        keys, order = keys.sort()
+        start, end, often = start[order], end[order], often[order]
+        before = functional.pad(often.double().cumsum(0), (1, 0))
+        return cls(keys, end, torch.where(term.has(start, end), often, 0.0), before, size, places)
 
-    def of_pairs(self, row: Tensor, pair: Tensor, after: Tensor) -> Tensor:
-        return self._by_pair(row * self.pairs + pair, after)
-
-    def of_starts(self, row: Tensor, item: Tensor, after: Tensor) -> Tensor:
-        return self._by_start(row * self.starts + item, after)
-
-
-class _Later:
-    """Sums of weights by key, over those that stand after a given place."""
-
-    def __init__(self, keys: Tensor, places: Tensor, weights: Tensor, length: int) -> None:
-        self.length = length + 1
-        whole, order = (keys * self.length + places).sort()
-        self.keys = whole
-        self.before = functional.pad(weights[order].double().cumsum(0), (1, 0))
-
-    def __call__(self, keys: Tensor, after: Tensor) -> Tensor:
-        first = torch.searchsorted(self.keys, keys * self.length + after, right=True)
-        last = torch.searchsorted(self.keys, (keys + 1) * self.length)
-        return (self.before[last] - self.before[first]).float()
+    def ranges(self, row: Tensor, item: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+        """Where those pairs stand that begin with an item of a row and end after a place: three [n] -> first and last+1, [n]."""
+        key = row * self.size + item
+        first = torch.searchsorted(self.keys, key * self.places + after, right=True)
+        return first, torch.searchsorted(self.keys, (key + 1) * self.places)
