@@ -57,7 +57,10 @@ def exportable(state: State) -> VectorModel:
             "export its users' vectors with 'tmmsrec export vectors'"
         )
     if method.beside:
-        raise DataProblem(f"{name}'s score is more than an inner product, so its user vector alone ranks otherwise")
+        raise DataProblem(
+            f"{name}'s score is more than an inner product, so its user vector alone ranks otherwise: "
+            "a bundle of one whose score is one can be exported, such as that of 'tmmsrec run ... --method tmmsrec'"
+        )
     if not isinstance(state.model, VectorModel):
         raise DataProblem(f"{name} scores by no inner product, so it has no user vector to export")
     return state.model

@@ -70,7 +70,7 @@ class AlikeTerm(Resizable):
         whole = torch.cat([term.items() for term in features], dim=-1)
         self.near = self.near.new_zeros(len(whole), self.value.most)
         self._find(whole, torch.arange(1, len(whole), device=whole.device))
-        blocks = torch.arange(len(whole), device=whole.device).tensor_split(range(_ROWS, len(whole), _ROWS))
+        blocks = torch.arange(len(whole), device=whole.device).tensor_split(list(range(_ROWS, len(whole), _ROWS)))
         self.apart = torch.cat([_apart(block, self.near[block].long(), features) for block in blocks])
 
     def follow(self, features: Sequence[SimilarTerm]) -> None:
