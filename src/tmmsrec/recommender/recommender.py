@@ -29,10 +29,12 @@ class Recommender(Questions):
 
     Args:
         method: what the model was built from.
-        model: trained; the Recommender owns it from now on, puts it into evaluation mode and shows it the whole log.
+        model: trained; the Recommender owns it from now on, puts it into evaluation mode and shows it the events that it may count.
         dataset: its log gives the known users' histories, all events.
         about: for people to read and kept in the bundle: training value, metrics, versions; anything that goes to JSON.
         encoders: modality -> fitted encoder, for items that come later.
+        counted: the events that it may count; the whole log if not given.  Who asks what it would have said before an event must
+            not let it count that event.
 
     Raises:
         DataProblem: the model does not fit the dataset, or its item vectors hold NaN.
@@ -45,9 +47,10 @@ class Recommender(Questions):
         dataset: Dataset,
         about: Mapping[str, Any] | None = None,
         encoders: Mapping[str, Fitted] | None = None,
+        counted: Part | None = None,
     ) -> None:
         log = dataset.interactions
-        model.observe(Part("all", log, log.lengths, np.arange(log.users)))
+        model.observe(counted or Part("all", log, log.lengths, np.arange(log.users)))
         state = State(method, only_first(model, dataset.n_items), dataset, dataset.n_items)
         self._hold(state, dict(about or {}), dict(encoders or {}))
 

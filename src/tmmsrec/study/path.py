@@ -87,8 +87,7 @@ def whole_path(
     runs = _runs(methods, trainings, dataset, recipe.seed, out / "runs", listener)
     subject = next((name for name in _FIRST if name in runs), list(runs)[-1])
     recommender = _bundle(subject, runs[subject], dataset, out / "bundle", stages, listener)
-    # The bundle of a counting method has counted the last events: asked about them it would know the answer.
-    shown = samples(recommender, seed=recipe.seed, source=source_of(dataset)) if recommender.model.trainable else []
+    shown = samples(_before_the_last(runs[subject], dataset), seed=recipe.seed, source=source_of(dataset))
     by_seed = {name: [run] for name, run in runs.items()}
     report = Report(
         dataset,
@@ -185,3 +184,8 @@ def _bundle(name: str, of: Run, dataset: Dataset, folder: Path, stages: Stages, 
     recommender.save(folder)
     stages.done("bundle", key)
     return recommender
+
+
+def _before_the_last(of: Run, dataset: Dataset) -> Recommender:
+    """What the run tested: the bundle has counted the last events, and asked about them it would know the answer."""
+    return Recommender(of.job.method, of.model(dataset), dataset, counted=of.job.split.cut(dataset.interactions).test)

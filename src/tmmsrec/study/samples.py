@@ -74,10 +74,10 @@ class Sample:
 def samples(
     recommender: Recommender, *, users: int = 3, k: int = 6, newest: int = 5, seed: int = 0, source: pictures.Pictures | None = None
 ) -> list[Sample]:
-    """Users drawn by lot, asked about just before their last event, which the model has never learned from.
+    """Users drawn by lot, asked about just before their last event.
 
     Args:
-        recommender: of a leave-one-out run.
+        recommender: of a leave-one-out run, which has neither learned from the last events nor counted them.
         users: how many.
         k: recommendations each.
         newest: how many events of the history are shown.
