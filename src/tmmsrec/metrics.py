@@ -67,7 +67,7 @@ class Metric:
         bad = ~(np.isfinite(given) & (given >= 0))
         if bad.any():
             first = int(np.argmax(bad))
-            raise ValueError(f"ranks are finite and start from 0; user {first} has {given.reshape(-1)[first]}")
+            raise ValueError(f"ranks are finite and start from 0; user {first % given.shape[-1]} has {given.reshape(-1)[first]}")
         gain = _GAIN[self.name](given)
         return gain if self.k is None else np.where(given < self.k, gain, 0.0)
 

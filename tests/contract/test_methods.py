@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -336,3 +336,11 @@ def test_a_history_without_pictures_gets_no_score_from_pictures_and_no_wild_grad
     sampler = Sampler(part, data.n_items, method.negatives)
     model.loss(next(iter(training_batches(part, size=40, length=20, sampler=sampler, seed=(0,))))).backward()
     assert max(float(p.grad.abs().max()) for p in model.parameters()) < 1e3
+
+
+@every_method
+@pytest.mark.parametrize("size", [0, -6])
+def test_sizes_are_positive(method, size):
+    for name in {"width", "content_width", "length"} & {field.name for field in fields(method)}:
+        with pytest.raises(ValueError, match=f"{type(method).__name__}.{name} must be at least"):
+            replace(method, **{name: size})

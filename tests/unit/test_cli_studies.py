@@ -46,6 +46,11 @@ def test_a_study_leaves_a_page_markdown_latex_csv_and_charts(place: Path) -> Non
 def test_a_report_says_again_what_the_study_said(place: Path, tmp_path: Path) -> None:
     page = tmp_path / "again.html"
     call("report", place / "out", "--to", page, "--to", tmp_path / "again.csv", "--to", tmp_path / "again.md")
+    call("report", place / "out", "--to", tmp_path / "again.csv")  # what it wrote it may replace
+    (tmp_path / "events.csv").write_text("user,item,time\n")
+    refused = call("report", place / "out", "--to", tmp_path / "events.csv", code=2)
+    assert "holds other data" in refused.stderr
+    assert (tmp_path / "events.csv").read_text() == "user,item,time\n"
     studied = (place / "out" / "table6-fusion.html").read_text()
     assert page.read_text() == studied
     assert (tmp_path / "again.csv").read_text() == (place / "out" / "table6-fusion.csv").read_text()

@@ -20,7 +20,9 @@ def test_a_method_with_a_training_of_its_own_keeps_it_but_for_what_was_changed_f
     assert own.optimiser.lr != usual.optimiser.lr
     plus = asked.training_of("tmmsrec-plus")
     assert (plus.batch, plus.optimiser, plus.patience) == (own.batch, own.optimiser, 2)
-    (told,) = told_of({n: asked.training_of(n) for n in ("sasrec", "tmmsrec", "tmmsrec-plus")}, asked)
+    (told,) = told_of({n: recipe.named(n) for n in ("markov", "sasrec", "tmmsrec", "tmmsrec-plus", "vbpr")}, asked)
+    assert "vbpr: batches of 1024 events" in told
+    assert "markov" not in told
     assert "sasrec, tmmsrec: batches of 128 users, at most 7 epochs" in told
     assert f"tmmsrec-plus: batches of {own.batch} users" in told
 
@@ -48,3 +50,19 @@ def test_without_features_plus_counts_alone_and_the_others_read_ids():
 def test_a_change_that_no_method_takes_is_explained_by_the_one_that_knows_the_word():
     with pytest.raises(ValueError, match="did you mean 'width'"):
         chosen_methods(Recipe(changes=("widht=12",)))
+
+
+def test_what_is_usual_is_for_those_that_have_it_and_what_was_asked_for_must_fit_one():
+    (plus,) = (m for n, m in chosen_methods(Recipe(methods=("tmmsrec-plus",))).items() if n not in zoo.FLOORS)
+    assert plus == zoo.TMMSREC_PLUS
+    assert chosen_methods(Recipe(methods=("sasrec",)))["sasrec"].width == 126
+    assert chosen_methods(Recipe(methods=("sasrec",), changes=("width=12",)))["sasrec"].width == 12
+    with pytest.raises(ValueError, match="has no field 'width'"):
+        chosen_methods(Recipe(methods=("tmmsrec-plus",), changes=("width=12",)))
+
+
+def test_only_what_some_method_took_is_told_as_set():
+    asked = Recipe(methods=("tmmsrec-plus",))
+    assert "Set" not in told_of(chosen_methods(asked), asked)[0]
+    asked = Recipe(methods=("sasrec",), changes=("width=12",))
+    assert "Set where a method has it: width=12." in told_of(chosen_methods(asked), asked)[0]

@@ -44,19 +44,23 @@ def vectors(
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
     at: Annotated[str | None, typer.Option(help="The moment that users are asked about; now by default.")] = None,
 ) -> None:
-    """Item vectors, and the vectors of all known users at a moment, as Parquet; their inner products are the scores."""
+    """Item vectors, and the vectors of all known users at a moment, as Parquet; their inner products are the scores, or the
+    greatest part of them where the method adds something: that is said then."""
     from tmmsrec.cli.recommend import moment
     from tmmsrec.export import write_vectors
     from tmmsrec.recommender import Recommender
 
-    done = write_vectors(Recommender.load(bundle).state, out, None if at is None else moment(at))
+    state = Recommender.load(bundle).state
+    done = write_vectors(state, out, None if at is None else moment(at))
+    beside = state.method.beside
     screen.pairs(
         "",
         {
             "items": f"{out / 'items.parquet'}, {done.items:,} vectors of {done.width} numbers",
             "left out": f"{out / 'left_out.parquet'}, {done.items_left_out:,} items of which the method reads nothing",
             "users": f"{out / 'users.parquet'}, {done.users:,} vectors; {done.users_left_out:,} users have none at that moment",
-        },
+        }
+        | ({"scores": "the inner product and what the method adds beside it, which vectors do not have"} if beside else {}),
     )
 
 

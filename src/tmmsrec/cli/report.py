@@ -25,11 +25,13 @@ def report(
     from tmmsrec.data import store
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.study.publish import SUFFIXES, publish
-    from tmmsrec.study.results import document, every_run
+    from tmmsrec.study.results import document, every_run, is_every_run
 
     for file in to or []:
         if file.suffix not in (*SUFFIXES, ".csv"):
             raise DataProblem(f"{file}: a report is written as {', '.join(SUFFIXES)} or .csv")
+        if file.suffix == ".csv" and file.exists() and not is_every_run(file):
+            raise DataProblem(f"{file} is there and holds other data than a report's runs; choose another name")
     of_runs = all((folder / "run.json").exists() for folder in where)
     if of_runs and data is None:
         raise DataProblem("a report of runs needs their Dataset folder: --data DIR")

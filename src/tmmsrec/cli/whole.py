@@ -34,7 +34,7 @@ def run(
     image: options.Image = "descriptors",
     template: options.Template = "plain",
     method: Annotated[list[str] | None, typer.Option(help="Train this instead of the usual four (may be repeated).")] = None,
-    width: Annotated[int, typer.Option(help="Width d of each stream; TIE needs a multiple of 6.")] = 126,
+    width: Annotated[int | None, typer.Option(help="Width d of each stream, usually 126; TIE needs a multiple of 6.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
     sets: Sets = None,
     training: Trainings = None,
@@ -52,7 +52,7 @@ def run(
         image=image,
         template=template,
         methods=tuple(method) if method else TRAINED,
-        changes=(f"width={width}", *(sets or [])),
+        changes=(*([] if width is None else [f"width={width}"]), *(sets or [])),
         training_changes=tuple(trainings),
         seed=seed,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import islice
@@ -14,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from tmmsrec.data.problems import UnknownId
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # as an integer is written, and no longer than one of 64 bits
 
 
 class Ids:
@@ -50,7 +53,7 @@ class Ids:
     def same_type(self, value: Any) -> Any:
         """A value in the type of the ids: 42 and "42" name the same id, for all are of one type; "042" never becomes 42."""
         if pa.types.is_integer(self.array.type):
-            if isinstance(value, str) and value.isascii() and value.isdigit() and str(int(value)) == value:
+            if isinstance(value, str) and _WHOLE.fullmatch(value):
                 return int(value)
             return int(value) if isinstance(value, np.integer) else value
         return str(value) if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -204,8 +205,8 @@ class ColdItems(Split):
     def said(self) -> str:
         """The share."""
         return (
-            f"Cold items: the newest {self.share:.0%} of the items are the test targets, each user's first one asked for, and the "
-            f"{self.share:.0%} before them chose the epoch; no training event holds any of them"
+            f"Cold items: the newest {100 * self.share:g} % of the items are the test targets, each user's first one asked for, "
+            f"and the {100 * self.share:g} % before them chose the epoch; no training event holds any of them"
         )
 
     def cut(self, log: Interactions) -> Parts:
@@ -272,7 +273,7 @@ def protocol(text: str) -> Split:
         return ByTime(*rest.split(","))
     if name == "cold-items" and not given:
         return ColdItems()
-    if name == "cold-items" and rest.replace(".", "", 1).isdigit():
+    if name == "cold-items" and re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", rest):
         return ColdItems(float(rest))
     if not given and name in ("leave-one-out", "paper-leak"):
         return LeaveOneOut() if name == "leave-one-out" else PaperLeak()

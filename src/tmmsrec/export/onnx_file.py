@@ -64,6 +64,8 @@ def write_onnx(state: State, path: Path | str) -> OnnxFile:
     _needs("onnx", "onnxscript", "onnxruntime")
     if path.is_dir():
         raise DataProblem(f"{path} is a folder; name a file in it, such as {path / 'query.onnx'}")
+    if path.suffix != ".onnx":
+        raise DataProblem(f"{path}: the graph is written as FILE.onnx, such as {path.with_suffix('.onnx')}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as fresh:

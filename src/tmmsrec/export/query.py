@@ -52,10 +52,8 @@ def exportable(state: State) -> VectorModel:
     """
     name, method = type(state.method).__name__, state.method
     if method.reads_users:
-        raise DataProblem(
-            f"{name} knows users by rows of their own and reads no history, so there is no query to compute: "
-            "export its users' vectors with 'tmmsrec export vectors'"
-        )
+        vectors = ": export its users' vectors with 'tmmsrec export vectors'" if isinstance(state.model, VectorModel) else ""
+        raise DataProblem(f"{name} knows users by rows of their own and reads no history, so there is no query to compute{vectors}")
     if method.beside:
         raise DataProblem(
             f"{name}'s score is more than an inner product, so its user vector alone ranks otherwise: "

@@ -61,6 +61,7 @@ class Additive(Method):
     source: ClassVar[str] = "tmmsrec"
 
     def __post_init__(self) -> None:
+        self.check_sizes()
         if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"Additive.modalities names features, each once; ids belong to its network, got {self.modalities}")
         if self.network is not None and (self.network.steps != "every" or self.network.length != self.length):
@@ -79,13 +80,15 @@ class Additive(Method):
 
     @property
     def reads_time(self) -> bool:
-        """Unless every event is of the same age to it."""
-        return bool(self.ages.edges) or (self.network is not None and self.network.reads_time)
+        """Unless every event is of the same age to it; what was met lately depends on when."""
+        of_network = self.network is not None and self.network.reads_time
+        return bool(self.ages.edges) or self.lately is not None or of_network
 
     @property
     def reads_now(self) -> bool:
-        """As its ages and its network do."""
-        return (self.ages.to_now and bool(self.ages.edges)) or (self.network is not None and self.network.reads_now)
+        """As its ages and its network do; what was met lately ends where ages end."""
+        of_network = self.network is not None and self.network.reads_now
+        return (self.ages.to_now and (bool(self.ages.edges) or self.lately is not None)) or of_network
 
     @property
     def beside(self) -> bool:

@@ -40,13 +40,22 @@ class Method(ABC):
     Class attributes say what a table that compares methods must say too.
 
     Attributes:
-        inner_product: whether the score is one inner product of a user's and an item's vector; ``build`` then gives a VectorModel.
+        inner_product: whether the score is an inner product of a user's and an item's vector, or one with something ``beside`` it;
+            ``build`` then gives a VectorModel.
         reads_users: whether it knows users by rows of their own; then it knows only users of its training, and nothing of what
             they did after it.
+        learned: whether it has anything to train; what only counts has no luck, and one seed is all there is.
     """
 
     inner_product: ClassVar[bool] = True
     reads_users: ClassVar[bool] = False
+    learned: ClassVar[bool] = True
+
+    def check_sizes(self) -> None:
+        """Raises ValueError for a width or a length that is not positive; every value that has one calls it when it is made."""
+        for name in ("width", "content_width", "length"):
+            if getattr(self, name, 1) < 1:
+                raise ValueError(f"{type(self).__name__}.{name} must be at least 1, got {getattr(self, name)}")
 
     @property
     @abstractmethod

@@ -57,6 +57,7 @@ class BERT4Rec(Method):
     source: ClassVar[str] = "BERT4Rec 2019"
 
     def __post_init__(self) -> None:
+        self.check_sizes()
         if self.length < 2:
             raise ValueError(f"BERT4Rec.length counts MASK too and must be at least 2, got {self.length}")
         for name in ("masked", "last_only"):

@@ -30,6 +30,7 @@ class Popularity(Method):
 
     source: ClassVar[str] = "counting"
     inner_product: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
 
     def build(self, dataset: Dataset) -> Model:
         """Counts of nothing yet."""
@@ -48,6 +49,7 @@ class Repeat(Method):
 
     source: ClassVar[str] = "counting"
     inner_product: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
 
     @property
     def history(self) -> int:
@@ -82,6 +84,7 @@ class Markov(Method):
 
     source: ClassVar[str] = "counting"
     inner_product: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay <= 1:

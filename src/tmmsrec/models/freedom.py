@@ -65,6 +65,7 @@ class FREEDOM(PairMethod):
     source: ClassVar[str] = "FREEDOM 2023"
 
     def __post_init__(self) -> None:
+        self.check_sizes()
         if len(set(self.modalities)) != len(self.modalities) or "id" in self.modalities:
             raise ValueError(f"modalities must be distinct names of features, got {self.modalities}; ids are always read")
         if self.neighbours < 1 or self.user_layers < 0 or self.item_layers < 0:

@@ -76,6 +76,7 @@ class MAML(PairMethod):
     inner_product: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        self.check_sizes()
         if not self.modalities or "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"MAML.modalities names distinct features, at least one, got {self.modalities}")
 

@@ -58,6 +58,7 @@ class MGAT(PairMethod):
     source: ClassVar[str] = "MGAT 2020"
 
     def __post_init__(self) -> None:
+        self.check_sizes()
         if not self.modalities or len(set(self.modalities)) != len(self.modalities) or "id" in self.modalities:
             raise ValueError(f"modalities must be distinct names of features, one at least, got {self.modalities}")
         if len(self.inner) != len(self.modalities):

@@ -55,6 +55,7 @@ class MMMLP(Method):
     source: ClassVar[str] = "MMMLP 2023"
 
     def __post_init__(self) -> None:
+        self.check_sizes()
         if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"MMMLP.modalities are distinct features beside the item rows, got {self.modalities}")
         if min(self.layers, self.feature_layers) < 1:

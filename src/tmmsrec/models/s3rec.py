@@ -69,6 +69,7 @@ class S3Rec(Method):
     source: ClassVar[str] = "S3-Rec 2020"
 
     def __post_init__(self) -> None:
+        self.check_sizes()
         if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"S3Rec.modalities are distinct names of contents ('id' is always read), got {self.modalities}")
         if not 0.0 <= self.masked <= 1.0:

@@ -91,6 +91,7 @@ class Sequential(Method):
     entry: Entry = Entry()
 
     def __post_init__(self) -> None:
+        self.check_sizes()
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct and at least one, got {self.modalities}")
         if not MEETS[self.steps, "causal" if self.backbone.causal else "not causal"]:

@@ -52,6 +52,7 @@ class VBPR(PairMethod):
     source: ClassVar[str] = "VBPR 2016"
 
     def __post_init__(self) -> None:
+        self.check_sizes()
         if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"VBPR.modalities names distinct features beside ids, got {self.modalities}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ Event = tuple[Any, Moment]
 Where = Mapping[str, Any]  # field -> values that will do, or {"min": ..., "max": ...}
 
 NOBODY = -1  # the user row of a history given by hand: a model that reads user rows must not take it for user 0
+_DAY = re.compile(r"(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4}-?W\d{2}(?:-?\d)?)(?:[Tt ].*)?")
 _Y1971, _Y2100 = 31_536_000, 4_102_444_800
 
 
@@ -71,7 +73,7 @@ def seconds_of(value: Moment, where: str) -> int:
         moment = moment.astype("datetime64[s]").item()
     if isinstance(moment, str):
         try:
-            moment = datetime.fromisoformat(moment.strip())
+            moment = datetime.fromisoformat(_iso(moment.strip()))
         except ValueError:
             raise DataProblem(
                 f"{where}: {value!r} is no ISO date; write 2016-09-01, 2016-09-01T10:30:00+02:00 or seconds as a number"
@@ -88,6 +90,13 @@ def seconds_of(value: Moment, where: str) -> int:
         hint = next((f"; it looks like {unit}" for per, unit in units.items() if _Y1971 * per <= moment < _Y2100 * per), "")
         raise DataProblem(f"{where}: {value!r} lies outside 1970 to 2100 in seconds{hint}")
     return math.floor(moment)
+
+
+def _iso(text: str) -> str:
+    """The text, if what parts day and clock is a T or a blank: Python takes any sign, and reads a day's zone as a clock."""
+    if not _DAY.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 def of_question(people: People, ids: Ids, question: Question, now: int, where: str | None = None) -> Asked:

@@ -42,7 +42,8 @@ class Asked:
         """The study with the changes; ``named`` is the one of this name.  Raises ValueProblem for a change it cannot take."""
         asked = named.only(self.methods).changed(self.training)
         asked = replace(asked, split=split.protocol(self.protocol), exclude_seen=self.exclude_seen)
-        asked = asked.quick() if self.quick else asked
+        if self.quick:
+            return asked.quick() if self.seeds is None else asked.quick(self.seeds)
         return replace(asked, seeds=self.seeds) if self.seeds is not None else asked
 
     def keep(self, out: Path) -> None:

@@ -51,8 +51,7 @@ def _conduct(asked: _Asked) -> None:
     study, dataset, root = asked.study, asked.dataset, asked.root
     asked.all([(_title(n, s, 0), job) for n, s, job in study.tuning()], test=False)
     chosen = gather(study, dataset, root).chosen
-    # What needs no training has no luck: one run is all there is.
-    lucky = {n: s for n, s in chosen.items() if read_run(root / study.job(s, 0).key(dataset)).about["parameters"]}
+    lucky = {n: s for n, s in chosen.items() if s.method.learned}
     told = [(n, study.job(s, 0)) for n, s in chosen.items()] + list(study.repeats(lucky))
     asked.all([(_title(n, chosen[n], job.seed), job) for n, job in told], test=True)
 

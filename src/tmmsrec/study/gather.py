@@ -48,18 +48,15 @@ def gather(study: Study, dataset: Dataset, root: Path) -> Results:
     missing: dict[str, int] = {}
     tuned, kept = set(), set()
     for name, entrant in study.entrants.items():
-        settings = entrant.settings()
+        settings, seeds = entrant.settings(), study.seeds if entrant.method.learned else 1
         keys = [study.job(s, 0).key(dataset) for s in settings]
         done = [root / key for key in keys if is_done(root / key, test=False)]
         tried[name] = [_validation(read_run(folder)) for folder in done]
         tuned |= {folder.name for folder in done}
         if len(done) < len(settings):
-            missing[name] = len(settings) - len(done) + study.seeds
+            missing[name] = len(settings) - len(done) + seeds - 1
             continue
         chosen[name] = max(zip(tried[name], settings, strict=True), key=lambda at: _known(at[0]))[1]
-        first = root / study.job(chosen[name], 0).key(dataset)
-        # What needs no training has no luck: one run is all there is.
-        seeds = study.seeds if read_run(first).about["parameters"] else 1
         folders = [root / study.job(chosen[name], seed).key(dataset) for seed in range(seeds)]
         tested = [folder for folder in folders if is_done(folder, test=True)]
         kept |= {folder.name for folder in folders}

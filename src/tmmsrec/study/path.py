@@ -95,7 +95,7 @@ def whole_path(
         subject,
         ceiling or {},
         shown,
-        (*notes, *left_out, *told_of({n: trainings[n] for n in methods if n not in zoo.FLOORS}, recipe)),
+        (*notes, *left_out, *told_of(methods, recipe)),
     )
     told = chapter(report)
     publish(Document(told.title, [told]), out / "report")

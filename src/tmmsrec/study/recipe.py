@@ -14,6 +14,7 @@ from tmmsrec.models.base import Method
 from tmmsrec.training import Training
 
 TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus")
+_ROWS = {"user": "users", "event": "events"}  # what a batch holds
 MANY = 100_000  # items above which tmmsrec-plus, which compares each with every other, is trained only when asked for
 
 
@@ -48,7 +49,8 @@ class Recipe:
         template: how item fields become a sentence.
         features: width of the features of the encoders that need no download.
         methods: trained methods by name; the floors always run.
-        changes: ``field=value`` for every trained method that has the field.
+        usual: ``field=value`` for every trained method that has the field; none may have it.
+        changes: the same, after the usual ones, and somebody asked for them: one of the methods must have the field.
         training: how those are trained that have no training of their own in the zoo.
         training_changes: ``field=value`` for every training.
         seed: of everything random.
@@ -60,7 +62,8 @@ class Recipe:
     template: str = "plain"
     features: int = 128
     methods: tuple[str, ...] = TRAINED
-    changes: tuple[str, ...] = ("width=126",)
+    usual: tuple[str, ...] = ("width=126",)
+    changes: tuple[str, ...] = ()
     training: Training = Training()
     training_changes: tuple[str, ...] = ()
     seed: int = 0
@@ -81,7 +84,8 @@ def chosen_methods(recipe: Recipe) -> dict[str, Method]:
         if trained and not any(_takes(method, change) for method in trained.values()):
             raise _problem(list(trained.values()), change)
     found = {name: named(name) for name in zoo.FLOORS}
-    return found | {n: values.change_all(m, [c for c in recipe.changes if _takes(m, c)]) for n, m in trained.items()}
+    changes = (*recipe.usual, *recipe.changes)
+    return found | {n: values.change_all(m, [c for c in changes if _takes(m, c)]) for n, m in trained.items()}
 
 
 def _problem(methods: Sequence[Method], change: str) -> ValueError:
@@ -134,15 +138,17 @@ def fitting(methods: Mapping[str, Method], dataset: Dataset) -> tuple[dict[str, 
     return found, notes
 
 
-def told_of(trainings: Mapping[str, Training], recipe: Recipe) -> list[str]:
-    """A remark on how those methods were trained."""
-    trained: dict[Training, list[str]] = {}
-    for name, how in trainings.items():
-        trained.setdefault(how, []).append(name)
+def told_of(methods: Mapping[str, Method], recipe: Recipe) -> list[str]:
+    """A remark on how those of the methods were trained that learn."""
+    trained: dict[tuple[Training, str], list[str]] = {}
+    for name, method in methods.items():
+        if method.learned:
+            trained.setdefault((recipe.training_of(name), _ROWS[method.per]), []).append(name)
     told = [
-        f"{', '.join(names)}: batches of {how.batch} users, at most {how.epochs} epochs, patience {how.patience}."
-        for how, names in trained.items()
+        f"{', '.join(names)}: batches of {how.batch} {rows}, at most {how.epochs} epochs, patience {how.patience}."
+        for (how, rows), names in trained.items()
     ]
-    changed = [f"Set where a method has it: {', '.join(recipe.changes)}."] if recipe.changes else []
+    fields = {c.partition("=")[0]: c for c in (*recipe.usual, *recipe.changes) if any(_takes(m, c) for m in methods.values())}
+    changed = [f"Set where a method has it: {', '.join(fields.values())}."] if fields else []
     seed = f"Trained with seed {recipe.seed}; one seed says nothing of the luck of training."
     return [" ".join([seed, *told, *changed])] if told else []

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
@@ -104,6 +105,9 @@ def _apart(name: str, run: Run, found: Mapping[str, Sequence[Run]]) -> str:
     return shown
 
 
+_FIRST = b"study,dataset,fingerprint,method,seed,"
+
+
 def every_run(done: Sequence[Results]) -> str:
     """Every chosen run of some studies as CSV: dataset, name, seed, results, costs, versions and the whole value as JSON."""
     rows = [_as_row(results, name, run) for results in done for name, runs in results.runs.items() for run in runs]
@@ -112,6 +116,13 @@ def every_run(done: Sequence[Results]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def is_every_run(file: Path) -> bool:
+    """Whether a file holds what ``every_run`` writes, of this version or another, or nothing."""
+    with file.open("rb") as text:
+        first = text.read(len(_FIRST))
+    return first in (_FIRST, b"", b"\n")
 
 
 def _as_row(results: Results, name: str, run: Run) -> dict[str, object]:

@@ -150,11 +150,12 @@ class Study:
         changed = {n: dataclasses.replace(e, training=values.change_all(e.training, changes)) for n, e in self.entrants.items()}
         return dataclasses.replace(self, entrants=changed)
 
-    def quick(self) -> Study:
+    def quick(self, seeds: int = 1) -> Study:
         """A look at the whole study in minutes: narrow, short, one seed, no tuning; its title says so."""
         entrants = {name: entrant.quick() for name, entrant in self.entrants.items()}
-        title = f"{self.title} (--quick: width {QUICK_WIDTH}, {QUICK_EPOCHS} epochs, one seed, no tuning: only a look)"
-        return dataclasses.replace(self, title=title, entrants=entrants, seeds=1, printed={})
+        told = "one seed" if seeds == 1 else f"{seeds} seeds"
+        title = f"{self.title} (--quick: width {QUICK_WIDTH}, {QUICK_EPOCHS} epochs, {told}, no tuning: only a look)"
+        return dataclasses.replace(self, title=title, entrants=entrants, seeds=seeds, printed={})
 
     def under(self, split: Split) -> Study:
         """The same study with another split, and nothing beside it."""
