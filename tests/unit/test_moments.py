@@ -69,3 +69,17 @@ def test_what_was_met_lately_depends_on_when():
     assert Additive(ages=Ages(edges=()), lately=Lately()).reads_time
     assert not Additive(ages=Ages(edges=()), lately=Lately()).reads_now
     assert Additive(ages=Ages(edges=(), to_now=True), lately=Lately()).reads_now
+
+
+@pytest.mark.parametrize("value", [1970, 2021, 2100, np.int64(2021), 2021.0])
+def test_a_year_is_no_number_of_seconds(value):
+    with pytest.raises(DataProblem, match=r"looks like a year; write '\d{4}-01-01'"):
+        seconds_of(value, "at")
+    assert seconds_of(1969, "at") == 1969
+
+
+def test_only_a_number_is_taken_for_another_unit():
+    with pytest.raises(DataProblem, match=r"lies outside 1970 to 2100$"):
+        seconds_of("2999-01-01", "at")
+    with pytest.raises(DataProblem, match="looks like milliseconds"):
+        seconds_of(1_500_000_000_000, "at")

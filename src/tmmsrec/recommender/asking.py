@@ -26,6 +26,7 @@ Where = Mapping[str, Any]  # field -> values that will do, or {"min": ..., "max"
 
 NOBODY = -1  # the user row of a history given by hand: a model that reads user rows must not take it for user 0
 _DAY = re.compile(r"(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4}-?W\d{2}(?:-?\d)?)(?:[Tt ].*)?")
+_YEARS = range(1970, 2101)
 _Y1971, _Y2100 = 31_536_000, 4_102_444_800
 
 
@@ -64,9 +65,9 @@ def seconds_of(value: Moment, where: str) -> int:
     """Seconds since 1970 UTC of a number of seconds, a date or datetime (UTC when it names no zone), or an ISO text.
 
     Raises:
-        DataProblem: none of these, or outside 1970 to 2100; the message begins with ``where``.
+        DataProblem: none of these, outside 1970 to 2100, or a year given as a number; the message begins with ``where``.
     """
-    if type(value) is int and 0 <= value < _Y2100:  # what most histories hold
+    if type(value) is int and _YEARS.stop <= value < _Y2100:  # what most histories hold
         return value
     moment = value
     if isinstance(moment, np.datetime64):
@@ -85,10 +86,13 @@ def seconds_of(value: Moment, where: str) -> int:
     number = isinstance(moment, (int, float, np.integer, np.floating)) and not isinstance(moment, bool)
     if not number or (isinstance(moment, (float, np.floating)) and not math.isfinite(moment)):
         raise DataProblem(f"{where}: {value!r} is no moment; give seconds since 1970, a datetime or an ISO text")
+    if number and moment is value and moment in _YEARS:
+        year = f"{int(moment)}-01-01"
+        raise DataProblem(f"{where}: {value!r} is half an hour past 1970 in seconds, and looks like a year; write '{year}'")
     if not 0 <= moment < _Y2100:
-        units = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
+        units = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"} if number and moment is value else {}
         hint = next((f"; it looks like {unit}" for per, unit in units.items() if _Y1971 * per <= moment < _Y2100 * per), "")
-        raise DataProblem(f"{where}: {value!r} lies outside 1970 to 2100 in seconds{hint}")
+        raise DataProblem(f"{where}: {value!r} lies outside 1970 to 2100{' in seconds' if moment is value else ''}{hint}")
     return math.floor(moment)
 
 

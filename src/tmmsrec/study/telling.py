@@ -161,7 +161,7 @@ def for_whom(report: Report) -> list[Block]:
         by_kind(tables, _floors_end(report)),
         Fold("The same in NDCG@10", [by_kind(tables, _floors_end(report), "NDCG@10")]),
         Beside(drawn),
-        Text(f"Groups of at least {FEWEST} users, means over users and seeds with 95 % intervals."),
+        Text(f"Drawn: groups of at least {FEWEST} users, means over users and seeds with 95 % intervals."),
         Fold("All methods and groups, HR@10", [slices_table(lines)]),
     ]
 

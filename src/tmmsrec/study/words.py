@@ -40,6 +40,9 @@ def _percent(interval: significance.Interval) -> str:
     return f"{interval.lo:.1%} to {interval.hi:.1%}"
 
 
+_FEW = 30  # users, below which an interval of the bootstrap says little
+
+
 def remarks(report: Report) -> list[str]:
     """What a reader of the table must know: the protocol, who reads what, how much is noise, and the report's own notes."""
     return [protocol(report), noise(report), reading(report), *report.notes]
@@ -62,6 +65,13 @@ def protocol_of(run: Run, watched: Collection[str]) -> str:
 
 def noise(report: Report) -> str:
     """How large a difference has to be before it can mean something."""
+    items = report.rows[0].first.about["items_ranked"]
+    if items <= 10:
+        return f"With {items} items all of them are among the first ten: HR@10 is 1 for any method that scores every item."
+    if report.users < _FEW:
+        return (
+            f"{report.users} test users are too few to tell methods apart: no number here, nor its interval, is more than a hint."
+        )
     worst = max(float(r.values("HR@10").mean(axis=0).std()) for r in report.rows) / np.sqrt(report.users)
     return (
         f"{report.users:,} test users: the standard error of HR@10 is up to {worst:.4f}, so two numbers less than about "
