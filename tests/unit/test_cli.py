@@ -309,7 +309,7 @@ def wrong(out: Path, tmp_path: Path) -> dict[str, tuple[list[object], str]]:
         "user": (["recommend", out / "bundle", "--user", "u9999"], "unknown user"),
         "item": (["recommend", out / "bundle", "--history", "A0001@2021-01-01,Q1@2021-01-02"], "history[1]"),
         "time": (["recommend", out / "bundle", "--history", "A0001"], "history[0]"),
-        "nobody": (["recommend", out / "bundle"], "user="),
+        "nobody": (["recommend", out / "bundle"], "--user 42"),
         "bundle": (["recommend", out / "runs", "--user", "u0001"], "is no bundle"),
         "evaluate": (["evaluate", out], "is no run"),
         "list": (["list", "method"], "did you mean 'methods'"),

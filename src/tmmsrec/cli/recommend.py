@@ -28,8 +28,13 @@ def recommend(
     explain: Annotated[bool, typer.Option("--explain", help="Show each modality's share of the score.")] = False,
 ) -> None:
     """The k best items for a known user, or for a history."""
+    from tmmsrec.data.problems import DataProblem
     from tmmsrec.recommender import Recommender
 
+    if (user is None) == (history is None):
+        raise DataProblem(
+            "name a known user (--user 42) or give a history (--history 'A7@2024-01-05,A9@2024-03-01'), one of the two"
+        )
     held = Recommender.load(bundle)
     if ann:
         from tmmsrec.cli.index import told
@@ -51,8 +56,11 @@ def recommend(
 
         typer.echo(json.dumps([asdict(r) for r in found], ensure_ascii=False, indent=2, default=str))
         return
+    if not found:
+        screen.say("No item is left: the conditions leave out every item that may be recommended.")
+        return
     screen.console().print(table(found, shares=explain))
-    if found and found[0].basis == "popularity":
+    if found[0].basis == "popularity":
         screen.say("No history to read: these are the most popular items.")
 
 

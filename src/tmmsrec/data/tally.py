@@ -54,4 +54,7 @@ def nothing_left(counts: dict[str, int], how: Preparation) -> str:
     if how.min_item_events > 1:
         core = f"users with {how.min_events} events of items with {how.min_item_events}"
         return said + f"there is no core of {core}; ask for fewer (min_events, min_item_events)"
-    return said + f"none of {counts['users_after_items']} users has {how.min_events} events; ask for fewer (min_events)"
+    return (
+        said
+        + f"none of {counts['users_after_items']} users has {how.min_events} events; ask for fewer (min_events, or --min-events)"
+    )
