@@ -95,6 +95,14 @@ class AlikeTerm(Resizable):
         found = nearest(whole, rows, told.nonzero()[:, 0], self.value.most + 1)
         self.near[rows] = found[:, 1:].to(self.near.dtype)  # the first is the item itself
 
+    def moved(self, place: Tensor) -> None:
+        """Items stand in other rows, item i in ``place[i]``, and so do their neighbours."""
+        if len(self.near):
+            place, before = place.to(self.near.device), self.near
+            self.near = torch.zeros_like(before)
+            self.near[place] = place.to(before.dtype)[before.long()]
+            self._forget()
+
     def measure(self, features: Sequence[SimilarTerm]) -> None:
         """Keep how far all neighbours are apart, until others are found or other features may have come."""
         if not len(self.apart):
