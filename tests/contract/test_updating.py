@@ -6,21 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
 from tests.conftest import DAY, all_methods, small
+from tmmsrec import zoo
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
-from tmmsrec.data.merge import NewEvents
-from tmmsrec.data.split import LeaveOneOut
+from tmmsrec.data.merge import NewEvents, reordered
+from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.fit import fit
+from tmmsrec.models.terms import Alike, Lately
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.recommender import Recommender, bundle
 from tmmsrec.recommender.growing import alike, carry, first_items, with_log
-from tmmsrec.recommender.state import build
+from tmmsrec.recommender.state import State, build
+from tmmsrec.study import going_on
 from tmmsrec.study.going_on import COUNTED, NEW_WEIGHTS, OLD_WEIGHTS, Going, learn
+from tmmsrec.study.keeping import Verdict
 from tmmsrec.study.news import Brought, taken
 from tmmsrec.study.stages import Silent
 from tmmsrec.training import Adam, Training
@@ -55,6 +62,7 @@ def test_goes_on(method, tmp_path):
     news = taken(state, encoders, Brought(events, items), Silent())
     after, told = learn(news, False, TRAINING, Going(tolerance=1.0), tmp_path / "work", "first", Silent())
     assert told["kept"] in ((NEW_WEIGHTS, OLD_WEIGHTS) if state.model.trainable else (COUNTED,))
+    assert_shown_the_whole_log(after)
     new_ones = (0,) if told["kept"] == OLD_WEIGHTS else (4,) if told["kept"] == COUNTED else (1, 2, 3, 4)
     assert after.trained - FIRST in new_ones
     bundle.write(tmp_path / "second", after, {}, encoders)
@@ -68,6 +76,65 @@ def test_goes_on(method, tmp_path):
     old, new = (next(g for g in told["groups"] if g["group"] == name) for name in ("old", "new"))
     assert (old["users"], new["users"]) == (20, 21)
     assert all(0 <= group["before"]["HR@10"][0] <= 1 for group in (old, new))
+
+
+def assert_shown_the_whole_log(state: State) -> None:
+    """To be shown it once more changes nothing."""
+    held = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+    state.model.observe(Part.whole(state.dataset.interactions))
+    again = state.model.state_dict()
+    assert all(torch.equal(held[name], again[name]) for name in held)
+
+
+@pytest.mark.parametrize("outcome", ["new", "old", "nothing"])
+def test_whatever_is_kept_has_counted_the_whole_log(outcome, tmp_path, monkeypatch):
+    """New weights; old ones, because the verdict was so; old ones, because only items came."""
+    was, events, items = first_and_rest()
+    method = replace(zoo.TMMSREC_PLUS, lately=Lately())
+    Recommender(method, method.build(was), was).save(tmp_path / "first")
+    state, _, encoders = bundle.read(tmp_path / "first")
+    if outcome == "nothing":
+        events = events.without(pc.unique(events.items))
+    news = taken(state, encoders, Brought(events, items), Silent())
+    assert_shown_the_whole_log(news.state)
+    monkeypatch.setattr(going_on, "verdict", lambda *_: Verdict(outcome == "new", "it was decided so"))
+    training = replace(TRAINING, epochs=6, optimiser=Adam(lr=0.05))
+    after, told = learn(news, False, training, Going(), tmp_path / "work", "first", Silent())
+    assert told["kept"] == (NEW_WEIGHTS if outcome == "new" else OLD_WEIGHTS)
+    assert outcome == "nothing" or "decided" in told["why"]
+    assert int(after.model.popular.counts.sum()) == len(after.dataset.interactions)
+    assert_shown_the_whole_log(after)
+
+
+def test_neighbours_go_along_when_items_move():
+    """Each item has the neighbours that it had, by their outside ids, whatever the rows of those that came are now."""
+    whole = small()
+    method = replace(zoo.TMMSREC_PLUS, alike=Alike(most=5))
+    model = method.build(whole)
+    model.prepare(Part.whole(whole.interactions))
+    state = State(method, model.eval(), whole, FIRST)
+    rows = np.concatenate([np.arange(1, FIRST + 1), [29, 27, 30, 28]])
+    moved = with_log(state, reordered(whole, rows))
+
+    def neighbours(one: State) -> dict[int, list[int]]:
+        near, ids = one.model.alike.near.tolist(), [None, *one.dataset.catalog.ids]
+        return {ids[row]: [ids[other] for other in near[row]] for row in range(1, len(ids))}
+
+    assert neighbours(moved) == neighbours(state)
+    moved.model.alike.find(moved.model._likenesses)
+    assert neighbours(moved) == neighbours(state)
+
+
+def test_items_that_were_trained_may_not_move_nor_others_come():
+    whole = small()
+    state = State(zoo.MARKOV, zoo.MARKOV.build(whole).eval(), whole, FIRST)
+    with pytest.raises(DataProblem, match="first 26 items have rows that were trained"):
+        with_log(state, reordered(whole, np.arange(30, 0, -1)))
+    with pytest.raises(DataProblem, match="same items"):
+        with_log(state, first_items(whole, 29))
+    others = replace(whole.catalog, ids=Ids(list(range(101, 131)), first=1, what="item"))
+    with pytest.raises(DataProblem, match="same items"):
+        with_log(state, replace(whole, catalog=others))
 
 
 @every_method

@@ -263,6 +263,24 @@ def test_a_model_that_only_observes_finds_its_neighbours_too():
     assert (observing.alike.near[1:, 0] > 0).all()
 
 
+def test_distances_are_kept_while_training_and_only_then():
+    """A model that answers measures those it is asked for, and each is the one that training had, bit for bit."""
+    model, _ = built()
+    model.float().begin_epoch(0)
+    kept = model.alike.apart
+    assert kept.shape == (31, 4, 2)
+    model.begin_epoch(1)
+    assert model.alike.apart is kept
+    batch = history_batch(np.array([-1]), np.array([[9]]), np.array([[DAY]]), np.array([2 * DAY]))
+    of_one = model.beside(batch)["alike"]
+    model.load_state_dict(model.state_dict())
+    assert not len(model.alike.apart)
+    assert torch.equal(model.beside(batch)["alike"].values, of_one.values)
+    assert not len(model.alike.apart)
+    model.begin_epoch(0)
+    assert torch.equal(model.alike.apart, kept)
+
+
 def test_an_item_without_any_feature_is_near_to_nothing():
     dataset = small(missing=(3, 7))
     for features in dataset.features.values():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import small
+from tests.conftest import DAY, random_features, small
 from tmmsrec import zoo
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.data.catalog import Features
@@ -117,6 +117,21 @@ BY_ROW = {"optimiser": Adam(tables="rowwise", clip=1.0)}
 )
 def test_stopped_after_any_step_it_goes_on_bit_for_bit(data, tmp_path, after, how, monkeypatch):
     """The same, step by step: stopped in the middle of an epoch, with every step checkpointed."""
+    stopped_and_taken_up(data, tmp_path, after, monkeypatch, **how)
+
+
+def test_distances_of_neighbours_are_measured_anew_when_it_goes_on(tmp_path, monkeypatch):
+    """They are not saved; and the only event that is read of a person gets the same ones as all items measured together."""
+    at = np.random.default_rng(0)
+    log = Interactions.of(np.repeat(np.arange(24), 4), at.integers(1, 31, 96), at.integers(10_000, 18_000, 96) * DAY)
+    features = {"text": random_features(30, 128, 1), "image": random_features(30, 64, 2)}
+    for one in features.values():
+        one.rows[1::2] += 4 * one.rows[2::2]  # each has one that is all but the same
+    wide = replace(small(users=24), interactions=log).with_features(**features)
+    stopped_and_taken_up(wide, tmp_path, 1, monkeypatch, method=replace(zoo.TMMSREC_PLUS, length=20), batch=1, epochs=2)
+
+
+def stopped_and_taken_up(data, tmp_path, after, monkeypatch, **how):
     from tmmsrec import checkpoint, loop
     from tmmsrec import fit as fitting
 

@@ -28,6 +28,7 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.recommender import Recommender
 from tmmsrec.study import going_on
+from tmmsrec.study import update as updating
 from tmmsrec.study.claim import claim
 from tmmsrec.study.going_on import COUNTED, NEW_WEIGHTS, OLD_WEIGHTS, Going
 from tmmsrec.study.keeping import Verdict, asked, verdict
@@ -277,6 +278,28 @@ def test_a_bundle_that_was_refitted_is_refitted_again(ignorant):
     assert done.told["kept"] == NEW_WEIGHTS
     assert done.told["fit"]["refit"]
     assert done.told["stated"] is None
+
+
+@pytest.mark.parametrize("then", [NEW_WEIGHTS, OLD_WEIGHTS])
+def test_an_update_that_refits_is_remembered(ignorant, monkeypatch, then):
+    """Night after night, and over a night whose new weights were not kept: what the weights have learned is not asked again."""
+    told = []
+    real = updating.learn
+    monkeypatch.setattr(updating, "learn", lambda news, refitted, *rest: told.append(refitted) or real(news, refitted, *rest))
+    monkeypatch.setattr(going_on, "verdict", lambda *_: Verdict(len(told) == 1 or then == NEW_WEIGHTS, "it was decided so"))
+    how = Going(epochs=6, patience=6)
+    first = update(ignorant / "bundle", night(ignorant), replace(how, changes=("refit=true",)))
+    assert first.told["fit"]["refit"]
+    for n in (1, 2):
+        with (ignorant / "next.csv").open("w") as file:
+            lines = [f"u{u},B{(5 * u + n) % 24:03d},{LATER + (20 + n) * DAY}\n" for u in range(30)]
+            file.writelines(["user_id,item_id,timestamp\n", *lines])
+        done = update(ignorant / "bundle", Inputs(ignorant / "next.csv"), how)
+        assert done.told["kept"] in (then, OLD_WEIGHTS)
+        assert done.about["refitted"]
+        assert not done.about["training"]["refit"]
+        assert done.told["fit"]["refit"] == (done.told["kept"] == NEW_WEIGHTS)  # in the same way
+    assert told == [False, True, True]
 
 
 def test_a_bundle_that_counts_is_counted_anew(learned, tmp_path):

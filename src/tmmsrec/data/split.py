@@ -35,6 +35,11 @@ class Part:
     stop: NDArray[np.int64]
     users: NDArray[np.int64]
 
+    @classmethod
+    def whole(cls, log: Interactions) -> Part:
+        """All of a log may be read."""
+        return cls("all", log, log.lengths, np.arange(log.users))
+
     def __len__(self) -> int:
         return len(self.users)
 

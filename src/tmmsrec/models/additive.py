@@ -129,6 +129,16 @@ class AdditiveModel(VectorModel):
             self.alike.find(self._likenesses)
         self.observe(train)
 
+    def moved(self, place: Tensor) -> None:
+        """Neighbours go along."""
+        if self.alike is not None:
+            self.alike.moved(place)
+
+    def begin_epoch(self, seed: int) -> None:
+        """Measure how far neighbours are, where that is not known; a training that is taken up again does so anew."""
+        if self.alike is not None:
+            self.alike.measure(self._likenesses)
+
     def _grown(self, _: object) -> None:
         """Parameters of a smaller catalogue may have been loaded."""
         if self.alike is not None:

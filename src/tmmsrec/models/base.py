@@ -193,6 +193,12 @@ class Model(nn.Module, ABC):
     def observe(self, part: Part) -> None:
         """Told of the events that may be read before a part is ranked; counting models count them, others do nothing."""
 
+    def moved(self, place: Tensor) -> None:
+        """Told that items which training did not know stand in other rows now: item i in ``place[i]``, [I+1].
+
+        What holds numbers of items and is neither trained nor counted by ``observe`` follows them here.
+        """
+
     def begin_epoch(self, seed: int) -> None:
         """Called before each epoch with a number that stands for it."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,14 +25,19 @@ ALIKE = 10  # items whose rows a new one begins with
 def with_log(state: State, dataset: Dataset) -> State:
     """The same weights over a Dataset of the same items with more events and users; items after ``state.trained`` may have moved.
 
+    The model is told where they went, and shown the whole log.
+
     A new user's row, where the method has such rows, is the mean of those that were learned: nothing is known of the user's taste,
     and a row drawn by lot would claim some.
 
     Raises:
         DataProblem: the Dataset has other items, or the method cannot take more users.
     """
-    if len(dataset.catalog) != len(state.dataset.catalog) or dataset.n_users < state.dataset.n_users:
+    place = _places(state.dataset, dataset)
+    if place is None or dataset.n_users < state.dataset.n_users:
         raise DataProblem("a model can be taken to a log of the same items and of at least the same users only")
+    if (place[: state.trained + 1] != np.arange(state.trained + 1)).any():
+        raise DataProblem(f"the first {state.trained} items have rows that were trained: they must stay where they are")
     model = build(state.method, dataset, state.trained)
     fresh, held = (
         model.state_dict(),
@@ -40,7 +47,19 @@ def with_log(state: State, dataset: Dataset) -> State:
         model.load_state_dict({name: _longer(old, fresh.get(name)) for name, old in held.items()})
     except RuntimeError as problem:
         raise DataProblem(f"{type(state.method).__name__} cannot take new users: {problem}") from None
-    return State(state.method, model.to(state.device).eval(), dataset, state.trained)
+    model = model.to(state.device).eval()
+    model.moved(torch.from_numpy(place))
+    model.observe(Part.whole(dataset.interactions))
+    return State(state.method, model, dataset, state.trained)
+
+
+def _places(was: Dataset, now: Dataset) -> NDArray[np.int64] | None:
+    """[I+1] the row now of each item that was, padding first; None where the items are not the same."""
+    before, after = was.catalog.ids.array, now.catalog.ids.array
+    found = pc.index_in(before, value_set=after)
+    if len(before) != len(after) or found.null_count:
+        return None
+    return np.concatenate([[0], found.to_numpy().astype(np.int64) + 1])
 
 
 def _longer(old: Tensor, fresh: Tensor | None) -> Tensor:
@@ -117,10 +136,9 @@ def learned(state: State, model: Model, taught: int) -> State:
     A row of a later item holds nothing but that it was never taken: it is cleared and counts as absent, so that the item stands by
     its text and picture, as one does that came after training.
     """
-    log = state.dataset.interactions
     held = model.state_dict()
     with torch.no_grad():
         for name in rows_by_item(state.method, state.dataset, taught):
             held[name][taught + 1 :] = 0
-    model.observe(Part("all", log, log.lengths, np.arange(log.users)))
+    model.observe(Part.whole(state.dataset.interactions))
     return State(state.method, only_first(model, taught), state.dataset, taught)

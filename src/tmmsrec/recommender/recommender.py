@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.extract.base import Fitted
@@ -49,8 +47,7 @@ class Recommender(Questions):
         encoders: Mapping[str, Fitted] | None = None,
         counted: Part | None = None,
     ) -> None:
-        log = dataset.interactions
-        model.observe(counted or Part("all", log, log.lengths, np.arange(log.users)))
+        model.observe(counted or Part.whole(dataset.interactions))
         state = State(method, only_first(model, dataset.n_items), dataset, dataset.n_items)
         self._hold(state, dict(about or {}), dict(encoders or {}))
 

@@ -90,16 +90,16 @@ def learn(
     new = _ranks(after, questions.parts.test) if after is not None else None
     told |= _measured(NEW_WEIGHTS if judged.new else OLD_WEIGHTS, judged.why, before, new, questions, data, listener)
     told |= {"fit": describe(fitted) if fitted is not None else None, "seconds": round(time.perf_counter() - begun, 2)}
-    return (after if after is not None and judged.new else state), told
+    kept = after if after is not None and judged.new else state
+    kept.model.observe(Part.whole(data.interactions))  # each ranking showed it only what may be read before the targets
+    return kept, told
 
 
 def _in_order(news: News, refitted: bool) -> tuple[News, Asked]:
     """The items to learn from before the other new ones, so that a model can tell them by their rows; and what is asked."""
 
     def cut(data: Dataset) -> Asked:
-        log = data.interactions
-        everything = Part("all", log, log.lengths, np.arange(log.users))
-        return asked(everything, news.old, news.counts["users"]["short"]["fewer_than"], refitted)
+        return asked(Part.whole(data.interactions), news.old, news.counts["users"]["short"]["fewer_than"], refitted)
 
     data = news.state.dataset
     rows, *_ = cut(data).order(news.state.trained, data.n_items)
@@ -172,7 +172,7 @@ def _recounted(news: News, questions: Asked, listener: Listener) -> tuple[State,
     read = test.readable & news.old
     users = np.repeat(np.arange(log.users), log.lengths)
     was = Interactions.of(users[read], log.items[read], log.times[read], log.users)
-    state.model.observe(Part("old", was, was.lengths, np.arange(log.users)))
+    state.model.observe(Part.whole(was))
     before = rank(state.model, test, history=state.method.history, observe=False).ranks
     after = _ranks(state, test)
     why = f"{type(state.method).__name__} only counts: it has no weights that could be kept"

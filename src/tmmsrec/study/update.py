@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tmmsrec.recommender.adding import Encoders
 from tmmsrec.recommender.state import State
 from tmmsrec.study.circumstances import versions
 from tmmsrec.study.claim import Busy, claim
-from tmmsrec.study.going_on import Going, learn
+from tmmsrec.study.going_on import NEW_WEIGHTS, Going, learn
 from tmmsrec.study.news import News, merged
 from tmmsrec.study.recipe import Inputs
 from tmmsrec.study.stages import Listener, Silent
@@ -78,7 +78,8 @@ def update(
     """
     listener, how, target = listener or Silent(), how or Going(), Path(out or folder)
     state, about, encoders = bundle.read(Path(folder))
-    training = how.training(_first_training(about))
+    refitted = _refitted(about)
+    training = how.training(replace(_first_training(about), refit=refitted))
     with _workplace(target) as work:
         listener.stage(f"bundle of {state.dataset!r}")
         news = merged(state, encoders, inputs, time, listener)
@@ -92,7 +93,7 @@ def update(
         listener.stage(f"merged: {news.state.dataset!r}")
         for other in (p for p in work.iterdir() if p.is_dir() and p.name != key):
             shutil.rmtree(other)
-        after, told = learn(news, _first_training(about).refit, training, how, work / key, base, listener)
+        after, told = learn(news, refitted, training, how, work / key, base, listener)
         stated = {"stated": about.get("result"), "stated_users": about.get("test_users")}
         about = {**_about(about, after, told, training), "update": {"key": key, **stated, **told}}
         bundle.write(target, after, about, encoders)
@@ -123,6 +124,11 @@ def _first_training(about: Mapping[str, Any]) -> Training:
     return values.from_json(Training, told) if isinstance(told, dict) and "kind" in told else Training()
 
 
+def _refitted(about: Mapping[str, Any]) -> bool:
+    """Whether its weights have learned validation events: at first, as the training says, or in an update since."""
+    return bool(about.get("refitted", _first_training(about).refit))
+
+
 def _nothing(target: Path, folder: Path, state: State, about: Mapping[str, Any], encoders: Encoders, news: News) -> Updated:
     """All of it was known: the bundle is left as it is, or copied as it is."""
     if target.resolve() != folder.resolve():
@@ -142,11 +148,14 @@ def _done_before(target: Path, key: str) -> dict[str, Any] | None:
 def _about(about: Mapping[str, Any], state: State, told: Mapping[str, Any], training: Training) -> dict[str, Any]:
     """What a new bundle says of itself, said of this one; how it was first trained stays."""
     data = state.dataset
+    # What goes on from weights that have learned validation events has learned them too.
+    refitted = _refitted(about) or (told["kept"] == NEW_WEIGHTS and told["fit"]["refit"])
     seconds = {**about.get("seconds", {}), "update": told["seconds"]}
     return {
         **{k: v for k, v in about.items() if k not in ("result", "test_users", "versions", "dataset", "update")},
         "training": about.get("training", values.to_json(Training())),
         "training_of_update": values.to_json(training),
+        "refitted": refitted,
         "result": told["result"],
         "test_users": told["test_users"],
         "seconds": seconds,

@@ -56,8 +56,8 @@ class AlikeTerm(Resizable):
         self.value = value
         self.register_buffer("near", torch.zeros(0, value.most, dtype=torch.int32))  # [I+1, most], 0 where there are fewer
         self.near: Tensor
-        # [I+1, most, modalities] 1 - cos of each item and its neighbours, from the finding until other features may have come:
-        # training asks for the same ones in every epoch.
+        # [I+1, most, modalities] 1 - cos of each item and its neighbours, while training, which asks for the same ones in every
+        # epoch; none until they are measured.  Not persistent: they follow from the features.
         self.register_buffer("apart", torch.zeros(0, value.most, modalities), persistent=False)
         self.apart: Tensor
         self.kernel = Kernel(ages.cells)
@@ -70,8 +70,7 @@ class AlikeTerm(Resizable):
         whole = torch.cat([term.items() for term in features], dim=-1)
         self.near = self.near.new_zeros(len(whole), self.value.most)
         self._find(whole, torch.arange(1, len(whole), device=whole.device))
-        blocks = torch.arange(len(whole), device=whole.device).tensor_split(list(range(_ROWS, len(whole), _ROWS)))
-        self.apart = torch.cat([_apart(block, self.near[block].long(), features) for block in blocks])
+        self._forget()
 
     def follow(self, features: Sequence[SimilarTerm]) -> None:
         """Find those of items that came since, and anew those of their neighbours; an item further off keeps the ones it has.
@@ -79,7 +78,7 @@ class AlikeTerm(Resizable):
         A known item whose features were changed keeps its neighbours too, till the next ``find``; how far they are is always told
         by the features of today.
         """
-        self.apart = self.apart[:0]
+        self._forget()
         known, size = len(self.near), len(features[0].features)
         if not 0 < known < size:
             return
@@ -95,6 +94,23 @@ class AlikeTerm(Resizable):
         rows = rows[told[rows]]
         found = nearest(whole, rows, told.nonzero()[:, 0], self.value.most + 1)
         self.near[rows] = found[:, 1:].to(self.near.dtype)  # the first is the item itself
+
+    def moved(self, place: Tensor) -> None:
+        """Items stand in other rows, item i in ``place[i]``, and so do their neighbours."""
+        if len(self.near):
+            place, before = place.to(self.near.device), self.near
+            self.near = torch.zeros_like(before)
+            self.near[place] = place.to(before.dtype)[before.long()]
+            self._forget()
+
+    def measure(self, features: Sequence[SimilarTerm]) -> None:
+        """Keep how far all neighbours are apart, until others are found or other features may have come."""
+        if not len(self.apart):
+            blocks = torch.split(torch.arange(len(self.near), device=self.near.device), _ROWS)
+            self.apart = torch.cat([_apart(block, self.near[block].long(), features) for block in blocks])
+
+    def _forget(self) -> None:
+        self.apart = self.apart.new_zeros(0, *self.apart.shape[1:])
 
     def beside(self, asking: Asking, features: Sequence[SimilarTerm]) -> Beside:
         """For the neighbours of the newest events."""
@@ -112,5 +128,9 @@ class AlikeTerm(Resizable):
 
 
 def _apart(items: Tensor, near: Tensor, features: Sequence[SimilarTerm]) -> Tensor:
-    """[u, most, modalities] 1 - cos of items [u] and others [u, most] by each modality."""
-    return 1 - torch.stack([(term.rows(near) @ term.rows(items)[..., None])[..., 0] for term in features], dim=-1)
+    """[u, most, modalities] 1 - cos of items [u] and others [u, most] by each modality.
+
+    Each product is summed on its own: a matrix product of one item alone is rounded otherwise than one of several, and a training
+    that measures all of them at once would not be the one that asks batch by batch.
+    """
+    return 1 - torch.stack([term.rows(near).mul_(term.rows(items)[:, None]).sum(-1) for term in features], dim=-1)
