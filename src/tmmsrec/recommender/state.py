@@ -67,7 +67,8 @@ class State:
         trained: items 1..trained were there when the model was trained; later ones have no learned row.
         trained_users: so were the users 0..trained_users-1; -1 for all of the log's.
         people: the known users and their histories, events that came later included; the log's if not given.  It is shared by the
-            States that follow one another, for item rows never change.
+            States that follow one another, for item rows never change: an earlier one reads of a history only what happened with
+            items that it has.
         index: finds candidates where a question allows it; None where every item is scored.
     """
 
@@ -160,9 +161,9 @@ class State:
             at: the moment asked about; now if not given.
             most: only so many users, spread over all.
         """
-        now, users = now_seconds(), len(self.people)
+        now, users, n_items = now_seconds(), len(self.people), self.dataset.n_items
         rows = range(0, users, max(1, -(-users // (most or max(1, users)))))
-        each = ((row, self.own(of_known(row, self.people.history(row), at, now))) for row in rows)
+        each = ((row, self.own(of_known(row, self.people.history(row, n_items), at, now))) for row in rows)
         return [(row, asked) for row, asked in each if self.readable(asked)]
 
     def score(self, batch: Batch) -> Scored:
