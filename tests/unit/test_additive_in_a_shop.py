@@ -60,5 +60,5 @@ def test_its_vectors_are_exported_with_a_word_and_its_query_is_refused(folder, t
     state = Recommender.load(folder).state
     write_vectors(state, tmp_path / "v")
     assert "adds more" in json.loads((tmp_path / "v" / "about.json").read_text(encoding="utf-8"))["score"]
-    with pytest.raises(DataProblem, match="more than an inner product.*--method tmmsrec"):
+    with pytest.raises(DataProblem, match=r"more than an inner product.*--method tmmsrec"):
         write_onnx(state, tmp_path / "q.onnx")

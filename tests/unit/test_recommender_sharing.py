@@ -62,7 +62,7 @@ def test_an_index_hears_of_the_items_that_another_one_took_or_changed(shopkeeper
 
 @pytest.fixture
 def meanwhile(monkeypatch):
-    """Lets another thread take an item and events of it between the moment when a question is asked and when its history is read."""
+    """Lets another thread take an item and events of it after a question was asked and before its history is read."""
 
     def of(mine: Recommender, user: object) -> None:
         real = asking.of_question
