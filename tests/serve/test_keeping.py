@@ -194,7 +194,8 @@ def test_a_torn_line_that_cannot_be_cut_off_is_not_written_after(client, opened,
     with monkeypatch.context() as patched:
         patched.setattr("tmmsrec.serve.journal.os.write", full)
         patched.setattr("tmmsrec.serve.journal.os.ftruncate", stuck)
-        done = service._keeper.do([TakeItems([shirt("N1")]), TakeEvents([("me", "N1", LATER)]), TakeEvents([("me", "B001", LATER)])])
+        events = [TakeEvents([("me", item, LATER)]) for item in ("N1", "B001")]
+        done = service._keeper.do([TakeItems([shirt("N1")]), *events])
     assert [one.item for one in done[0]] == ["N1"]
     assert "not known whether it is kept" in done[1].message
     assert "started anew" in done[2].message

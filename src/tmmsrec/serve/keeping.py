@@ -98,14 +98,14 @@ class Keeper:
         return self._unsure(problem) if isinstance(problem, Unsure) else _full(problem)
 
     def _unsure(self, problem: OSError) -> Refused:
-        """What is said when nobody knows what of it is on disk; a second try would not say, only a new start reads what is there."""
+        """What is said when nobody knows what of it is on disk: a second try would not tell, only a new start reads it."""
         if not self.broken:
             log.error("the journal cannot be brought to disk (%s): nothing more is taken until a new start", problem)
         self.broken = True
         return Refused(
             503,
-            f"the disk failed while it was kept ({problem.strerror or problem}): it is not known whether it is kept; nothing more is "
-            "taken until the service is started anew, then send it again: it counts once",
+            f"the disk failed while it was kept ({problem.strerror or problem}): it is not known whether it is kept; nothing more "
+            "is taken until the service is started anew, then send it again: it counts once",
         )
 
     def _items(self, jobs: list[TakeItems]) -> list[Done | Exception]:
