@@ -115,8 +115,9 @@ class Questions(Holder):
     def similar(self, item: Any, k: int = 10, where: Where | None = None) -> list[Recommendation]:
         """The items nearest to one, best first, itself left out; ``where`` as in ``recommend``.
 
-        Scores are cosines of the whole item vectors; ``shares`` says which modality brought how much of it.  For a model without
-        item vectors (counting): what it recommends after this item alone.
+        Scores are cosines of the item vectors, without the coordinates that say how much an item is wanted by whoever asks;
+        ``shares`` says which modality brought how much of it.  For a model without item vectors (counting): what it recommends
+        after this item alone.
 
         Raises:
             UnknownId: unknown item.
