@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.shopkeeping import shop
+from tmmsrec import serve as serving
 from tmmsrec import zoo
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.ids import Ids
@@ -66,3 +67,13 @@ def test_the_options_and_meters_that_it_names_are_there(client):
     told = client.get("/metrics").text
     for name in re.findall(r"`((?:tmmsrec|process)_[a-z_]+)", TEXT):
         assert f"\n{name}" in told, name
+
+
+def test_every_status_that_an_error_can_have_is_in_the_table():
+    source = "\n".join(path.read_text(encoding="utf-8") for path in Path(serving.__file__).parent.rglob("*.py"))
+    used = set(re.findall(r"(?:Refused|answer)\(\s*(\d{3}),", source))
+    assert {"413", "500", "503"} <= used
+    assert used <= set(re.findall(r"^\| (\d{3}) \|", TEXT, re.MULTILINE))
+    least, most = re.search(r"Every error is a status of (\d{3}) or more|from (\d{3}) to (\d{3})", TEXT).group(1, 3)
+    assert most is None
+    assert min(used) >= least

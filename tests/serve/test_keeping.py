@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -138,3 +139,68 @@ def test_a_full_disk_takes_none_of_them_and_a_bad_item_is_said_all_the_same(clie
     assert (service.journal.folder / "journal.jsonl").read_bytes() == before
     assert client.get("/v1/items").json()["total"] == 24
     assert [type(one) for one in service._keeper.do(jobs)] == [list, DataProblem, list]
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "lost"])
+def test_a_disk_that_fails_after_it_was_written_to_says_that_nobody_knows(client, opened, monkeypatch, kept):
+    """Neither "taken" nor "nothing was taken": sent again after a new start it counts once, whatever reached the disk."""
+    journal = client.app.state.service.journal
+    path, whole = journal.folder / "journal.jsonl", journal.size
+    bodies = {"items": {"items": [shirt("N1")]}, "events": {"events": [{"user": "me", "item": "B001", "at": "2018-01-01"}]}}
+
+    def broken(self):
+        raise OSError(5, "Input/output error")
+
+    for route, body in bodies.items():
+        with monkeypatch.context() as patched:
+            patched.setattr(Journal, "sync", broken)
+            said = problem(client.post(f"/v1/{route}", json=body), 503)[1]
+        assert "Input/output error" in said
+        assert "not known whether it is kept" in said
+        assert "nothing was taken" not in said
+        assert "make room" not in said
+        assert "nothing is taken until the service is started anew" in problem(client.post(f"/v1/{route}", json=body), 503)[1]
+        client.__exit__(None, None, None)
+        if not kept:
+            path.write_bytes(path.read_bytes()[:whole])
+        client = opened()
+        assert client.get("/v1/about").json()["writable"]
+        answers = [client.post(f"/v1/{route}", json=body).json() for _ in range(2)]
+        if route == "events":
+            assert [(one["accepted"], one["known"]) for one in answers] == [(0, 1) if kept else (1, 0), (0, 1)]
+        else:
+            assert [one["items"][0]["new"] for one in answers] == [not kept, False]
+            whole = client.app.state.service.journal.size
+    assert client.get("/v1/users/me").json()["events"] == 1
+    assert client.get("/v1/items").json()["total"] == 25
+
+
+def test_a_torn_line_that_cannot_be_cut_off_is_not_written_after(client, opened, monkeypatch):
+    """What came before it in the same turn is on disk, and told so."""
+    service = client.app.state.service
+    real, writes = os.write, []
+
+    def full(file, data):
+        writes.append(len(data))
+        if len(writes) == 1:
+            return real(file, data)
+        if len(writes) == 2:
+            return real(file, data[:20])
+        raise OSError(28, "No space left on device")
+
+    def stuck(file, size):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tmmsrec.serve.journal.os.write", full)
+        patched.setattr("tmmsrec.serve.journal.os.ftruncate", stuck)
+        events = [TakeEvents([("me", item, LATER)]) for item in ("N1", "B001")]
+        done = service._keeper.do([TakeItems([shirt("N1")]), *events])
+    assert [one.item for one in done[0]] == ["N1"]
+    assert "not known whether it is kept" in done[1].message
+    assert "started anew" in done[2].message
+    assert not service.writable
+    client.__exit__(None, None, None)
+    again = opened()  # no line stands after the torn one
+    assert again.get("/v1/items/N1").status_code == 200
+    assert again.get("/v1/users/me").status_code == 404

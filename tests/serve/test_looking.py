@@ -152,3 +152,19 @@ def test_how_the_service_is(client):
         assert line in told.splitlines(), line
     client.app.state.service.closing = True
     assert client.get("/readyz").status_code == 503
+
+
+def test_an_item_that_comes_while_a_user_is_looked_at_is_told_the_next_time(client, monkeypatch):
+    from tmmsrec.recommender.people import People
+
+    mine, real = client.app.state.service.shelf.main.recommender, People.row
+
+    def late(self, user):
+        monkeypatch.undo()
+        mine.add_items([{"id": "NEW", "title": "red shirt"}])
+        mine.add_events([("u3", "NEW", "2030-01-01")])
+        return real(self, user)
+
+    monkeypatch.setattr(People, "row", late)
+    assert client.get("/v1/users/u3").json()["events"] == 7
+    assert client.get("/v1/users/u3").json()["history"][-1]["item"] == "NEW"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from safetensors.torch import load_file, save_file
 
 import tmmsrec.recommender.bundle as bundle_module
 from tests.conftest import small
+from tests.killing import killed
 from tests.shopkeeping import TMMSREC, learned, picture, shopkeeper
+from tmmsrec.data import swap
 from tmmsrec.data.problems import DataProblem, NewerFormat
 from tmmsrec.recommender import Recommender
 
@@ -54,6 +57,20 @@ def test_a_bundle_is_replaced_by_its_own_reader(shopkeeper, tmp_path):
     shopkeeper.save(tmp_path / "fresh")  # its arrays are maps of the files that are replaced
     assert shopkeeper.recommend("u0") == before == Recommender.load(tmp_path / "fresh").recommend("u0")
     assert [p.name for p in tmp_path.iterdir()] == ["fresh"]
+
+
+def test_a_bundle_whose_replacement_was_killed_between_two_renames_is_there(shopkeeper, tmp_path, monkeypatch):
+    """As on a file system that does not let two folders change places at once."""
+    monkeypatch.setattr(swap, "exchange", lambda one, other: False)
+    renames, real = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: renames.append(b) or real(a, b))
+    shopkeeper.save(tmp_path / "fresh")
+    before = shopkeeper.recommend("u0")
+    assert renames[-1] == tmp_path / "fresh"
+    shopkeeper.add_events([("u0", "B001", 1_700_000_000)])
+    killed(os, "replace", len(renames), lambda: shopkeeper.save(tmp_path / "fresh"))
+    assert not (tmp_path / "fresh").exists()
+    assert Recommender.load(tmp_path / "fresh").recommend("u0") == before
 
 
 def test_a_bundle_of_a_newer_version_is_refused(shopkeeper, tmp_path):

@@ -79,14 +79,14 @@ def test_what_writes_first_may_refuse(shopkeeper):
         heard.extend(new)
         raise OSError("no room")
 
-    before = shopkeeper._state
+    before = shopkeeper.state
     with pytest.raises(OSError, match="no room"):
         shopkeeper.add_events([("me", "B001", LATER)], first=full)
     with pytest.raises(OSError, match="no room"):
         shopkeeper.add_items([{"id": "N", "title": "red shirt"}], first=full)
     assert [getattr(one, "user", getattr(one, "item", None)) for one in heard] == ["me", "N"]
     assert "me" not in shopkeeper.people
-    assert shopkeeper._state is before
+    assert shopkeeper.state is before
 
 
 def test_a_bundle_keeps_later_events_and_new_users(shopkeeper, tmp_path):

@@ -138,10 +138,10 @@ def test_broken_and_missing_pictures_are_said_and_masked(shopkeeper, tmp_path):
     ],
 )
 def test_one_bad_item_and_nothing_changes(shopkeeper, bad, said):
-    before, state = shopkeeper.recommend("u0", k=24), shopkeeper._state
+    before, state = shopkeeper.recommend("u0", k=24), shopkeeper.state
     with pytest.raises(DataProblem, match=said):
         shopkeeper.add_items([{"id": "good", "title": "red shirt"}, bad])
-    assert shopkeeper._state is state
+    assert shopkeeper.state is state
     assert shopkeeper.recommend("u0", k=24) == before
     with pytest.raises(UnknownId):
         shopkeeper.similar("good")

@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 
 from tests.conftest import random_features, small
+from tests.killing import killed
+from tmmsrec.data import store, swap
 from tmmsrec.data.catalog import Catalog, Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
@@ -103,7 +109,18 @@ def test_an_error_while_writing_leaves_the_old_folder_and_nothing_else(tmp_path:
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
 
 
+def needs_exchange(folder: Path) -> None:
+    """Skips where the file system does not let two folders change places at once."""
+    for name in ("a", "b"):
+        (folder / "try" / name).mkdir(parents=True)
+    can = swap.exchange(folder / "try" / "a", folder / "try" / "b")
+    shutil.rmtree(folder / "try")
+    if not can:
+        pytest.skip("this file system does not let two folders change places at once")
+
+
 def test_a_swap_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "exchange", lambda one, other: False)
     save(small(), tmp_path / "d")
     before, real, calls = tree(tmp_path), os.replace, []
 
@@ -120,6 +137,94 @@ def test_a_swap_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatch:
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
 
 
+def test_where_two_folders_can_change_places_there_is_always_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step of the system takes the old one away before the new one stands."""
+    needs_exchange(tmp_path)
+    save(small(), tmp_path / "d")
+    steps, real = [], os.replace
+
+    def watched(a: object, b: object) -> None:
+        real(a, b)  # type: ignore[arg-type]
+        steps.append((tmp_path / "d" / "dataset.json").exists())
+
+    monkeypatch.setattr(os, "replace", watched)
+    assert save(small(seed=1), tmp_path / "d").fingerprint == small(seed=1).fingerprint
+    assert all(steps)
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+MOMENTS = {
+    "at once, before": (True, store, "swap", 1),
+    "at once, the old one not removed": (True, shutil, "rmtree", 1),
+    "by two renames, before": (False, store, "swap", 1),
+    "by two renames, between them": (False, os, "replace", 2),
+    "by two renames, the old one not removed": (False, shutil, "rmtree", 1),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_any_moment_the_old_one_or_the_new_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    at_once, target, name, call = MOMENTS[moment]
+    if at_once:
+        needs_exchange(tmp_path)
+    else:
+        monkeypatch.setattr(swap, "exchange", lambda one, other: False)
+    old, new = save(small(), tmp_path / "d"), small(seed=1)
+    killed(target, name, call, lambda: save(new, tmp_path / "d"))
+    assert (tmp_path / "d").exists() == (not moment.endswith("between them"))
+    read = load(tmp_path / "d")
+    assert read.fingerprint == (new if moment.endswith("not removed") else old).fingerprint
+    assert set(read.features) == {"text", "image"}
+    if moment.endswith("between them"):
+        assert not list(tmp_path.glob(".d.old.*"))
+    assert save(new, tmp_path / "d").fingerprint == new.fingerprint
+
+
+def test_what_a_killed_replacement_left_is_put_back_before_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "exchange", lambda one, other: False)
+    save(small(), tmp_path / "d")
+    killed(os, "replace", 2, lambda: save(small(seed=1), tmp_path / "d"))
+    assert save(small(seed=2), tmp_path / "d").fingerprint == small(seed=2).fingerprint
+    assert not list(tmp_path.glob(".d.old.*"))  # nothing that could come back one day
+
+
+def test_features_whose_replacement_was_killed_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "exchange", lambda one, other: False)
+    old = save(small(), tmp_path / "d").fingerprint
+    killed(os, "replace", 2, lambda: save_features(tmp_path / "d", "text", random_features(30, 4, 7)))
+    assert not (tmp_path / "d" / "features" / "text").exists()
+    assert load(tmp_path / "d").fingerprint == old
+    assert not list((tmp_path / "d" / "features").glob(".text.old.*"))
+
+
+def test_who_comes_between_the_renames_waits_for_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "exchange", lambda one, other: False)
+    save(small(), tmp_path / "d")
+    new, real, found, waits = small(seed=1), os.replace, [], threading.Event()
+    reader = threading.Thread(target=lambda: found.append(load(tmp_path / "d").fingerprint))
+    acquire = swap.FileLock.acquire
+
+    def told(self: FileLock, *given: Any, **named: Any) -> Any:
+        if threading.current_thread() is reader:
+            waits.set()
+        return acquire(self, *given, **named)
+
+    def between(a: Any, b: Any) -> None:
+        real(a, b)
+        if Path(b).name == "was":
+            reader.start()
+            assert waits.wait(60)
+
+    monkeypatch.setattr(swap.FileLock, "acquire", told)
+    monkeypatch.setattr(os, "replace", between)
+    save(new, tmp_path / "d")
+    reader.join(60)
+    assert found == [new.fingerprint]
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
 def test_replacing_leaves_no_trace_of_the_old(tmp_path: Path) -> None:
     save(small(), tmp_path / "d")
     read = save(Dataset.in_memory("plain", small(seed=1).interactions, 30), tmp_path / "d")
@@ -127,6 +232,15 @@ def test_replacing_leaves_no_trace_of_the_old(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
     with pytest.raises(DataProblem, match="exists already"), atomic_folder(tmp_path / "d", replace_existing=False):
         pass
+
+
+def test_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
+    old = save(small(), tmp_path / "first").fingerprint
+    (tmp_path / "d").symlink_to("first")
+    save(small(seed=1), tmp_path / "d")
+    assert load(tmp_path / "first").fingerprint == old
+    assert not (tmp_path / "d").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "first"]
 
 
 def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_where_training_makes_it_worse_the_old_weights_stay(shelf):
     assert json.loads((shelf / "next" / "bundle.json").read_text())["trained_items"] == 24
     held = Recommender.load(shelf / "next")
     assert held.explain("u0", items=["N-red"])[0].shares["id"] == 0  # it stands by its text and picture
-    assert not held._state.knows[held.dataset.catalog.ids.row("N-bare")]
+    assert not held.state.knows[held.dataset.catalog.ids.row("N-bare")]
     assert done.about["result"]["HR@10"] == pytest.approx(_overall(done.told, "before"))
 
 

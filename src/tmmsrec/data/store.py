@@ -30,6 +30,7 @@ from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.mapping import BLOCK
 from tmmsrec.data.problems import DataProblem, NewerFormat
+from tmmsrec.data.swap import put_back, remove, swap
 
 FORMAT = 2
 
@@ -38,13 +39,15 @@ FORMAT = 2
 def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Path]:
     """A fresh folder beside ``target`` to write into; it takes the target's place only when the block ends well.
 
-    On any error the fresh folder is removed and whatever stood at ``target`` stays as it was.
+    On any error the fresh folder is removed and whatever stood at ``target`` stays as it was.  A process that is killed leaves the
+    old folder or the new one, whole (where a file system cannot let two folders change places, once ``read_about`` looks for it).
 
     Raises:
         DataProblem: the disk is full, or something stands at ``target`` and ``replace_existing`` is False.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    put_back(target.parent, target.name)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield fresh
@@ -54,8 +57,10 @@ def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Pa
         os.chmod(fresh, 0o755)
         if target.exists() and not replace_existing:
             raise DataProblem(f"{target} exists already")
-        _swap(fresh, target)
-        _sync(target.parent)
+        old = swap(fresh, target)
+        _sync(target.parent)  # before the old one is removed
+        if old is not None:
+            remove(old)
     except BaseException as problem:
         shutil.rmtree(fresh, ignore_errors=True)
         if _is_full(problem):
@@ -63,23 +68,6 @@ def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Pa
                 f"no room to write {target} ({problem}); nothing was changed, free some space and run again"
             ) from None
         raise
-
-
-def _swap(fresh: Path, target: Path) -> None:
-    """Put ``fresh`` in the place of ``target``; if that fails, ``target`` is put back."""
-    if not target.exists():
-        os.replace(fresh, target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    try:
-        os.replace(target, aside / "was")
-        try:
-            os.replace(fresh, target)
-        except BaseException:
-            os.replace(aside / "was", target)
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _is_full(problem: BaseException) -> bool:
@@ -168,6 +156,8 @@ def _write_features(folder: Path, features: Features) -> None:
 def read_about(path: Path, what: str, newest: int) -> dict[str, Any]:
     """Read a folder's JSON head and refuse a missing, broken or newer one with a clear message."""
     if not path.exists():
+        put_back(path.parent.parent, path.parent.name)
+    if not path.exists():
         raise DataProblem(f"{path.parent} is no {what}: it has no {path.name}")
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -200,6 +190,7 @@ def load(folder: Path | str, *, features: bool = True) -> Dataset:
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as problem:
         raise DataProblem(f"the Dataset in {folder} is damaged: {problem}; run 'tmmsrec prepare' again") from None
     if features and (folder / "features").is_dir():
+        put_back(folder / "features")
         found = {p.name: read_features(p) for p in sorted((folder / "features").iterdir()) if not p.name.startswith(".")}
         for name, one in found.items():
             one.check(name, dataset.n_items)

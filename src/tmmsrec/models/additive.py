@@ -200,6 +200,11 @@ class AdditiveModel(VectorModel):
             found[f"network {name}"] = slice(at + (part.start or 0), None if part.stop is None else at + part.stop)
         return found
 
+    def biases(self) -> list[int]:
+        """Popularity, and the network's own."""
+        at = self.shares()["popular"].start
+        return [at, *(at + 1 + one for one in (self.network.biases() if self.network is not None else []))]
+
     def beside(self, batch: Batch) -> dict[str, Beside]:
         """Every term of a few items by its name."""
         return self._beside(Asking.newest(batch, self.value.ages))

@@ -240,6 +240,10 @@ class VectorModel(Model):
         """Which coordinates of the vectors belong to which modality; the scores over them add up to the score."""
         return {"all": slice(None)}
 
+    def biases(self) -> list[int]:
+        """The coordinates that say how much an item is wanted by whoever asks, not what it is like: items are compared without."""
+        return []
+
     def beside(self, batch: Batch) -> dict[str, Beside]:
         """What is added to the scores of single items after each history, by the name under which it is told."""
         return {}

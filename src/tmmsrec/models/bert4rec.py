@@ -111,6 +111,10 @@ class BERT4RecModel(VectorModel):
         bias = self.bias if rows is None else self.bias[rows]
         return torch.cat([self.encoder.table(rows), bias[..., None]], dim=-1)
 
+    def biases(self) -> list[int]:
+        """The last coordinate."""
+        return [self.value.width]
+
 
 def draw_masks(tokens: Tensor, share: float, last_only: float) -> Tensor:
     """[B, L] bool, which tokens [B, L] of right-padded rows are masked.

@@ -254,6 +254,11 @@ class SequentialModel(VectorModel):
         d = self.value.width + (self.output is not None)
         return {m: slice(at * d, (at + 1) * d) for at, m in enumerate(self.value.modalities)}
 
+    def biases(self) -> list[int]:
+        """Those of an output of its own: the last coordinate of each stream."""
+        d = self.value.width + 1
+        return [] if self.output is None else [at * d + d - 1 for at in range(len(self.output.rows))]  # type: ignore[arg-type]
+
     def loss(self, batch: Batch) -> Tensor:
         """The value's loss over all steps that have a target."""
         shared = batch.negatives.dim() == 1

@@ -104,6 +104,10 @@ class VBPRModel(VectorModel):
             found[name] = slice(first + at * wide, first + (at + 1) * wide)
         return found
 
+    def biases(self) -> list[int]:
+        """b_i and <w, f_i> of each modality: the last coordinate of each slice."""
+        return [at.stop - 1 for at in self.shares().values()]
+
     def loss(self, batch: Batch) -> Tensor:
         """BPR, mean over triples, and the penalties."""
         rows = torch.cat([batch.targets, batch.negatives[:, 0]], dim=1)

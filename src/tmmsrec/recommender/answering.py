@@ -119,10 +119,10 @@ def placed(state: State, asked: Asked, rows: Tensor) -> list[Recommendation]:
 
 @torch.inference_mode()
 def similar(state: State, row: int, wanted: Wanted) -> list[Recommendation]:
-    """The items nearest to one by the cosine of whole vectors; without vectors, what follows the item alone.
+    """The items nearest to one by the cosine of their vectors, biases left out; without vectors, what follows the item alone.
 
     Raises:
-        DataProblem: the item has no vector, or the method none at all and no use for a history.
+        DataProblem: the item has nothing that could be compared, or the method no vectors and no use for a history.
     """
     eligible = state.knows.clone()
     scored: Scored
@@ -135,16 +135,28 @@ def similar(state: State, row: int, wanted: Wanted) -> list[Recommendation]:
         scored = state.score(asking.batch_of([alone], 1))
     else:
         if not state.knows[row] or not state.norms[row] > 0:
-            item, reads = state.dataset.catalog.ids[row], " and ".join(state.method.reads)
-            raise DataProblem(f"item {item!r} has nothing to compare: the method reads {reads}, and the item has none of it")
+            raise DataProblem(f"item {state.dataset.catalog.ids[row]!r} has nothing to compare: {_why_not(state, row)}")
         eligible &= state.norms > 0
-        unit = (state.vectors[row] / state.norms[row])[None]
+        unit = (state.vectors[row] * state.unbiased / state.norms[row])[None]
         lengths = state.norms.clamp_min(torch.finfo(state.norms.dtype).tiny)
         scored = _Cosine(unit @ state.vectors.T / lengths, unit, state)
     eligible[row] = False
     if wanted.items is not None:
         eligible &= wanted.items
     return _best(scored, _hidden(scored.scores, eligible), wanted.k)[0]
+
+
+def _why_not(state: State, row: int) -> str:
+    """Why an item cannot be compared with others."""
+    method = state.method
+    if not state.knows[row]:
+        return f"the method reads {' and '.join(method.reads)}, and the item has none of it"
+    read = {name: bool(state.dataset.features[name].present[row]) for name in method.reads if name in state.dataset.features}
+    if any(read.values()):
+        return "to the method it is the average of all items (its vector is zero), so that none is nearer to it than another"
+    if read:
+        return f"the method compares items by {' and '.join(read)}, and the item has none of it"
+    return "the method knows nothing of it but how much it is wanted"
 
 
 class _Popular(Scored):
@@ -156,8 +168,8 @@ class _Popular(Scored):
 
 class _Cosine(Scored):
     def shares(self, rows: Tensor) -> dict[str, Tensor]:
-        lengths = self.state.norms[rows]
-        return {name: part / lengths for name, part in super().shares(rows).items()}
+        lengths, slices, unbiased = self.state.norms[rows], self.state.slices, self.state.unbiased
+        return {name: part / lengths for name, part in super().shares(rows).items() if unbiased[slices[name]].any()}
 
 
 def _blocks(asked: Sequence[Asked], state: State) -> Iterator[list[int]]:

@@ -106,6 +106,8 @@ def _iso(text: str) -> str:
 def of_question(people: People, ids: Ids, question: Question, now: int, where: str | None = None) -> Asked:
     """A question in rows and seconds; ``where`` names the user or the history in messages.
 
+    Of a known user's history only what happened with the items of ``ids`` is read: others may have come since these were taken.
+
     Raises:
         UnknownId: unknown user, or an unknown item in the history.
         DataProblem: neither or both of user and history, a time that cannot be read, or an event after the moment asked about.
@@ -116,7 +118,7 @@ def of_question(people: People, ids: Ids, question: Question, now: int, where: s
     if question.history is not None:
         return of_history(ids, question.history, at, now, where or "history")
     row = row_of(people, question.user, where or "user")
-    return of_known(row, people.history(row), at, now)
+    return of_known(row, people.history(row, len(ids)), at, now)
 
 
 def of_user(dataset: Dataset, user: Any, at: int | None, now: int, where: str = "user") -> Asked:

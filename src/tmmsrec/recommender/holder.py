@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.models.base import Method, Model
+from tmmsrec.recommender import approximate
 from tmmsrec.recommender.adding import Encoders
 from tmmsrec.recommender.people import People
 from tmmsrec.recommender.search import Index
 from tmmsrec.recommender.state import State
+
+
+@dataclass
+class Live:
+    """What is the same for Recommenders that differ only in how they search: an item or event that one takes, all of them know.
+
+    Attributes:
+        state: the newest, without an index.
+        adding: held by whoever changes anything.
+    """
+
+    state: State
+    adding: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Holder:
@@ -25,66 +40,73 @@ class Holder:
     about: dict[str, Any]
 
     def _hold(self, state: State, about: dict[str, Any], encoders: Encoders) -> None:
-        self._state = state.warm()
+        self._live = Live(state.warm())
+        self._searched = self._live.state  # the newest State as this one searches it
         self.about = about
         self._encoders = encoders
-        self._adding = threading.Lock()
 
     @property
     def state(self) -> State:
         """What answers stand on at this moment: vectors, histories, and which items may be recommended; for reading only."""
-        return self._state
+        mine, newest = self._searched, self._live.state  # in this order the second is never the older one
+        if mine.dataset is not newest.dataset:  # another one took items: the index of this one hears of them now
+            self._searched = mine = approximate.regrown(newest, mine)
+        return mine
 
     @property
     def index(self) -> Index | None:
         """What finds candidates, with the recall measured when it was built; None while search is exact."""
-        return self._state.index
+        return self.state.index
 
     @property
     def method(self) -> Method:
         """The value the model was built from."""
-        return self._state.method
+        return self._live.state.method
 
     @property
     def model(self) -> Model:
         """The model, in evaluation mode."""
-        return self._state.model
+        return self._live.state.model
 
     @property
     def dataset(self) -> Dataset:
         """The log and the items, added ones included; the log is put together anew when events were added."""
-        with self._adding:
-            return self._state.people.merged(self._state.dataset)
+        with self._live.adding:
+            return self.people.merged(self._live.state.dataset)
 
     @property
     def catalog(self) -> Catalog:
         """The items, added ones included."""
-        return self._state.dataset.catalog
+        return self._live.state.dataset.catalog
 
     @property
     def people(self) -> People:
-        """The known users and their histories in item rows, added events included; for reading only."""
-        return self._state.people
+        """The known users and their histories in item rows, added events included; for reading only.
+
+        Whoever reads a history while items are added takes the people and the catalogue from one ``state``, and asks for the
+        events of that catalogue's items: ``people.history(row, len(catalog))``.
+        """
+        return self._live.state.people
 
     @property
     def name(self) -> str:
         """The name of the Dataset."""
-        return self._state.dataset.name
+        return self._live.state.dataset.name
 
     @property
     def report(self) -> Mapping[str, Any]:
         """What preparation said of the data: sources, counts, where the pictures are."""
-        return self._state.dataset.report
+        return self._live.state.dataset.report
 
     @property
     def trained_items(self) -> int:
         """How many items have a learned row: those that were there when the model was trained."""
-        return self._state.trained
+        return self._live.state.trained
 
     @property
     def reads_at(self) -> bool:
         """Whether the moment of the request changes the scores; otherwise ``at`` only says which events have happened yet."""
-        return self._state.method.reads_now
+        return self._live.state.method.reads_now
 
     def __repr__(self) -> str:
-        return f"Recommender({type(self.method).__name__} over {self._state.dataset!r})"
+        return f"Recommender({type(self.method).__name__} over {self._live.state.dataset!r})"

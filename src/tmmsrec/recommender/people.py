@@ -90,13 +90,17 @@ class People:
         found = self._new.get(self._users.same_type(user))
         return self._users.row(user) if found is None else found
 
-    def history(self, row: int) -> History:
-        """A user's whole history, in time order."""
+    def history(self, row: int, n_items: int | None = None) -> History:
+        """A user's history, in time order; only its events of item rows 1..n_items where the caller's catalogue may be older."""
         found = self._later.get(row)
         if found is None:
             own = slice(int(self._log.offsets[row]), int(self._log.offsets[row + 1])) if row < len(self._users) else slice(0, 0)
-            found = np.asarray(self._log.items[own], np.int64), np.asarray(self._log.times[own], np.int64)
-        return found
+            return np.asarray(self._log.items[own], np.int64), np.asarray(self._log.times[own], np.int64)
+        items, times = found
+        if n_items is None or items.max() <= n_items:
+            return found
+        known = items <= n_items
+        return items[known], times[known]
 
     def length(self, row: int) -> int:
         """How many events a user has."""

@@ -50,7 +50,7 @@ class Questions(Holder):
                 unknown field.
         """
         question = Question(user, history, at, k, exclude_seen, allow, deny, where)
-        state, now = self._state, asking.now_seconds()
+        state, now = self.state, asking.now_seconds()
         asked = asking.of_question(state.people, state.dataset.catalog.ids, question, now)
         return answers(state, [state.own(asked)], [Wanted.of(state, question)])[0].items
 
@@ -69,7 +69,7 @@ class Questions(Holder):
         """``recommend`` for many known users, or many histories, in blocks of similar lengths; answers in the order asked."""
         if (users is None) == (histories is None):
             raise DataProblem("give either users= or histories=")
-        state, now, each = self._state, asking.now_seconds(), Question(None, None, at, k, exclude_seen, allow, deny, where)
+        state, now, each = self.state, asking.now_seconds(), Question(None, None, at, k, exclude_seen, allow, deny, where)
         if users is not None:
             named = [(f"users[{n}]", replace(each, user=one)) for n, one in enumerate(asking.listed(users, "users"))]
         else:
@@ -84,7 +84,7 @@ class Questions(Holder):
         Answers come in the order asked.  A question that cannot be answered has the problem in the place of its answer, and the
         others are not touched by it.
         """
-        state, now = self._state, asking.now_seconds()
+        state, now = self.state, asking.now_seconds()
         found: list[Answer | DataProblem | None] = []
         good: list[tuple[Asked, Wanted]] = []
         for question in questions:
@@ -107,7 +107,7 @@ class Questions(Holder):
         Raises:
             UnknownId, DataProblem: as ``recommend``.
         """
-        state, now = self._state, asking.now_seconds()
+        state, now = self.state, asking.now_seconds()
         asked = state.own(asking.of_question(state.people, state.dataset.catalog.ids, Question(user, history, at), now))
         rows = asking.rows_of(state.dataset.catalog.ids, items, "items")
         return placed(state, asked, torch.from_numpy(rows).to(state.device))
@@ -115,12 +115,13 @@ class Questions(Holder):
     def similar(self, item: Any, k: int = 10, where: Where | None = None) -> list[Recommendation]:
         """The items nearest to one, best first, itself left out; ``where`` as in ``recommend``.
 
-        Scores are cosines of the whole item vectors; ``shares`` says which modality brought how much of it.  For a model without
-        item vectors (counting): what it recommends after this item alone.
+        Scores are cosines of the item vectors, without the coordinates that say how much an item is wanted by whoever asks;
+        ``shares`` says which modality brought how much of it.  For a model without item vectors (counting): what it recommends
+        after this item alone.
 
         Raises:
             UnknownId: unknown item.
             DataProblem: nothing is known of it that the model reads.
         """
-        state = self._state
+        state = self.state
         return similar(state, asking.row_of(state.dataset.catalog.ids, item, "item"), Wanted.of(state, Question(k=k, where=where)))

@@ -71,22 +71,22 @@ class Recommender(Questions):
         Raises:
             DataProblem: the folder holds something else, or the disk refuses; what stood there before is untouched.
         """
-        with self._adding:
-            bundle.write(Path(folder), self._state, self.about, self._encoders)
+        with self._live.adding:
+            bundle.write(Path(folder), self._live.state, self.about, self._encoders)
 
     def with_search(self, how: Search) -> Recommender:
         """A Recommender to take in the place of this one, which searches in this way; ``HNSW()`` and ``IVF()`` need faiss.
 
         Building measures the recall against exact search: ``index.recall``.  Items that are added later are found at once.  A
         question that leaves too few candidates (a short list of allowed items, a large k) is answered exactly, and so are
-        ``explain`` and ``similar``.  An index is not saved with the bundle.  Both know the events that either is given.
+        ``explain`` and ``similar``.  An index is not saved with the bundle.  Both know the items and events that either is given.
 
         Raises:
             DataProblem: the method has no item vectors, or faiss is not installed.
         """
         other = copy.copy(self)
-        with self._adding:
-            other._state = approximate.indexed(self._state, how)
+        with self._live.adding:
+            other._searched = approximate.indexed(self._live.state, how)
         return other
 
     def add_items(self, items: Sequence[Mapping[str, Any]], *, first: Callable[[list[Added]], object] | None = None) -> list[Added]:
@@ -106,12 +106,12 @@ class Recommender(Questions):
             DataProblem: an item without an id, twice the same id, an unknown field, or a value that does not suit the field; the
                 place is named.
         """
-        with self._adding:
-            state, added = with_items(self._state, items, self._encoders)
-            state = approximate.regrown(state.warm(), self._state)
+        with self._live.adding:
+            state, added = with_items(self._live.state, items, self._encoders)
+            searched = approximate.regrown(state.warm(), self._searched)
             if first is not None:
                 first(added)
-            self._state = state
+            self._live.state, self._searched = state, searched
         return added
 
     def check_items(self, items: Sequence[Mapping[str, Any]]) -> None:
@@ -138,8 +138,8 @@ class Recommender(Questions):
             DataProblem: an event that is no (user, item, time), a user id of another kind than those that are known, or a time that
                 cannot be read.
         """
-        with self._adding:
-            state = self._state
+        with self._live.adding:
+            state = self._live.state
             given = list(asking.listed(events, "events"))
             new = asking.of_events(state.people, state.dataset.users, state.dataset.catalog.ids, given)
             if first is not None:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -67,7 +67,8 @@ class State:
         trained: items 1..trained were there when the model was trained; later ones have no learned row.
         trained_users: so were the users 0..trained_users-1; -1 for all of the log's.
         people: the known users and their histories, events that came later included; the log's if not given.  It is shared by the
-            States that follow one another, for item rows never change.
+            States that follow one another, for item rows never change: an earlier one reads of a history only what happened with
+            items that it has.
         index: finds candidates where a question allows it; None where every item is scored.
     """
 
@@ -113,9 +114,24 @@ class State:
         return vectors
 
     @cached_property
+    def unbiased(self) -> Tensor:
+        """[D] ones, and zeros for the coordinates of the vectors that do not say what an item is like (``VectorModel.biases``)."""
+        if self.vectors is None or not isinstance(self.model, VectorModel):
+            return torch.zeros(0)
+        ones = torch.ones_like(self.vectors[0])
+        ones[torch.tensor(self.model.biases(), dtype=torch.int64)] = 0
+        return ones
+
+    @cached_property
     def norms(self) -> Tensor:
-        """[I+1] Euclidean lengths of the item vectors."""
-        return torch.zeros(0) if self.vectors is None else self.vectors.norm(dim=1)
+        """[I+1] Euclidean lengths of the item vectors, biases left out."""
+        if self.vectors is None:
+            return torch.zeros(0)
+        ends = [-1, *(self.unbiased == 0).nonzero()[:, 0].tolist(), len(self.unbiased)]
+        runs = [self.vectors[:, a + 1 : b] for a, b in pairwise(ends) if b > a + 1]  # views: the vectors are not held twice
+        lengths = [run.norm(dim=1) for run in runs] or [self.vectors.new_zeros(len(self.vectors))]
+        whole: Tensor = lengths[0] if len(lengths) == 1 else torch.stack(lengths).norm(dim=0)
+        return whole
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -160,9 +176,9 @@ class State:
             at: the moment asked about; now if not given.
             most: only so many users, spread over all.
         """
-        now, users = now_seconds(), len(self.people)
+        now, users, n_items = now_seconds(), len(self.people), self.dataset.n_items
         rows = range(0, users, max(1, -(-users // (most or max(1, users)))))
-        each = ((row, self.own(of_known(row, self.people.history(row), at, now))) for row in rows)
+        each = ((row, self.own(of_known(row, self.people.history(row, n_items), at, now))) for row in rows)
         return [(row, asked) for row, asked in each if self.readable(asked)]
 
     def score(self, batch: Batch) -> Scored:
@@ -206,7 +222,7 @@ class State:
 
     def warm(self) -> State:
         """Make now what the first answer would have to wait for; raises DataProblem for a model that cannot answer."""
-        _ = self.vectors, self.norms, self.knows, self.popularity
+        _ = self.vectors, self.unbiased, self.norms, self.knows, self.popularity
         _ = None in self.dataset.users, None in self.dataset.catalog.ids  # makes their look-up tables
         return self
 

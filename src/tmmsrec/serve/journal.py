@@ -29,6 +29,10 @@ _HEAD = {"format": FORMAT, "kind": "tmmsrec journal"}
 log = logging.getLogger("tmmsrec.serve")
 
 
+class Unsure(OSError):
+    """The disk failed in such a way that what was written may be there, or a part of it: only opening it anew says."""
+
+
 class Journal:
     """The journal of one service; open in one process at a time.
 
@@ -89,12 +93,20 @@ class Journal:
         return size
 
     def append(self, *entries: Mapping[str, Any]) -> None:
-        """Write entries; they are on disk after ``sync``.  Raises OSError, and then nothing of them is there."""
+        """Write entries; they are on disk after ``sync``.
+
+        Raises:
+            Unsure: some of them may be there; nothing may be appended any more.
+            OSError: nothing of them is there.
+        """
         lines = b"".join(map(_line, entries))
         try:
             _write(self._file, lines)
-        except OSError:
-            os.ftruncate(self._file, self.size)
+        except OSError as problem:
+            try:
+                os.ftruncate(self._file, self.size)
+            except OSError:
+                raise Unsure(problem.errno, problem.strerror) from problem
             raise
         self.size += len(lines)
 

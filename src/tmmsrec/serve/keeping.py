@@ -12,7 +12,7 @@ import pyarrow as pa
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.recommender import Added, AddedEvents
 from tmmsrec.serve.errors import Refused
-from tmmsrec.serve.journal import Journal
+from tmmsrec.serve.journal import Journal, Unsure
 from tmmsrec.serve.pictures import Gallery, scaled
 from tmmsrec.serve.replaying import Triple, pictured, replay, take_events, take_items
 from tmmsrec.serve.shelf import Held, Shelf
@@ -57,17 +57,15 @@ class Keeper:
     def do(self, jobs: list[Job]) -> list[Done | Exception]:
         """Each job's result or exception; one wait for the disk stands for all, and one making of item vectors for all items."""
         results: list[Done | Exception] = [None] * len(jobs)
+        written = not self.broken
         for places in _turns(jobs):
             for n, result in zip(places, self._turn([jobs[n] for n in places]), strict=True):
                 results[n] = result
         try:
-            if not self.broken:
+            if written:
                 self._journal.sync()
         except OSError as problem:
-            # Nobody knows what of it is on disk, and a second try would not say: only a new start reads what is there.
-            self.broken = True
-            log.error("the journal cannot be brought to disk (%s): nothing more is taken until a new start", problem)
-            return [one if isinstance(one, Exception) or one is None else _full(problem) for one in results]
+            return [one if isinstance(one, Exception) or one is None else self._unsure(problem) for one in results]
         return results
 
     def _turn(self, jobs: list[Job]) -> Sequence[Done | Exception]:
@@ -76,7 +74,7 @@ class Keeper:
         try:
             return self._items(items) if items else [self._other(job) for job in jobs]
         except OSError as problem:
-            return [_full(problem)] * len(jobs)
+            return [self._refused(problem)] * len(jobs)
         except Exception as problem:
             if len(jobs) == 1:
                 return [problem]
@@ -94,6 +92,21 @@ class Keeper:
     def _refuse_if_broken(self) -> None:
         if self.broken:
             raise Refused(503, "the disk failed; nothing is taken until the service is started anew")
+
+    def _refused(self, problem: OSError) -> Refused:
+        """What is said of something that the disk would not take."""
+        return self._unsure(problem) if isinstance(problem, Unsure) else _full(problem)
+
+    def _unsure(self, problem: OSError) -> Refused:
+        """What is said when nobody knows what of it is on disk: a second try would not tell, only a new start reads it."""
+        if not self.broken:
+            log.error("the journal cannot be brought to disk (%s): nothing more is taken until a new start", problem)
+        self.broken = True
+        return Refused(
+            503,
+            f"the disk failed while it was kept ({problem.strerror or problem}): it is not known whether it is kept; nothing more "
+            "is taken until the service is started anew, then send it again: it counts once",
+        )
 
     def _items(self, jobs: list[TakeItems]) -> list[Done | Exception]:
         """All of them at once, but for those with an item that cannot be used: these have the problem for a result."""
@@ -120,7 +133,7 @@ class Keeper:
         try:
             added = iter(main.add_items(together, first=first))
         except OSError as problem:
-            return [_full(problem) if one is None else one for one in results]
+            return [self._refused(problem) if one is None else one for one in results]
         for (n, _), entry in zip(good, entries, strict=True):
             results[n] = taken = [next(added) for _ in entry["items"]]
             for one, record in zip(taken, entry["items"], strict=True):

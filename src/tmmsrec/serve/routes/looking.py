@@ -80,12 +80,13 @@ def users(request: Request, query: Words = "", limit: Limit = 20, offset: Offset
 def user(request: Request, user: str, limit: Limit = 50) -> Response:
     """The newest events, the oldest of them first; events that were sent are among them."""
     service = service_of(request)
-    people, catalog = service.shelf.main.recommender.people, service.shelf.main.recommender.catalog
+    state = service.shelf.main.recommender.state  # people and catalogue of one moment: items and events may come meanwhile
+    people, catalog = state.people, state.dataset.catalog
     try:
         row = people.row(user)
     except UnknownId as problem:
         raise Refused(404, str(problem), "user") from None
-    items, times = people.history(row)
+    items, times = people.history(row, len(catalog))
     history = [
         _event(service, catalog.ids[item], catalog.describe(item), at)
         for item, at in zip(items[-limit:].tolist(), times[-limit:].tolist(), strict=True)
