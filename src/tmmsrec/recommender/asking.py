@@ -86,11 +86,11 @@ def seconds_of(value: Moment, where: str) -> int:
     number = isinstance(moment, (int, float, np.integer, np.floating)) and not isinstance(moment, bool)
     if not number or (isinstance(moment, (float, np.floating)) and not math.isfinite(moment)):
         raise DataProblem(f"{where}: {value!r} is no moment; give seconds since 1970, a datetime or an ISO text")
-    if number and moment is value and moment in _YEARS:
-        year = f"{int(moment)}-01-01"
+    if moment is value and moment in _YEARS:
+        year = f"{math.floor(moment)}-01-01"
         raise DataProblem(f"{where}: {value!r} is half an hour past 1970 in seconds, and looks like a year; write '{year}'")
     if not 0 <= moment < _Y2100:
-        units = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"} if number and moment is value else {}
+        units = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"} if moment is value else {}
         hint = next((f"; it looks like {unit}" for per, unit in units.items() if _Y1971 * per <= moment < _Y2100 * per), "")
         raise DataProblem(f"{where}: {value!r} lies outside 1970 to 2100{' in seconds' if moment is value else ''}{hint}")
     return math.floor(moment)
