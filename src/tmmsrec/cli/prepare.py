@@ -131,6 +131,7 @@ def told(dataset: Dataset) -> None:
 
 
 def extract(
+    context: typer.Context,
     dataset: Annotated[Path, typer.Argument(help="A Dataset folder.")],
     text: Text = "tfidf",
     image: Image = "descriptors",
@@ -144,29 +145,43 @@ def extract(
 ) -> None:
     """Item texts and pictures -> features beside the Dataset; a second time only what is new, after a kill only what is left.
 
+    A modality that no item has is left out; where its encoder was asked for by name, that is an error, once the other is made.
     Under torchrun all processes share the work; see docs/scale.md.
     """
     from tmmsrec.data import store
     from tmmsrec.data.pictures import cache_folder
-    from tmmsrec.extract import Crew, Form, Work
+    from tmmsrec.extract import Crew, Form, NothingToLearn, Work
     from tmmsrec.study import extraction
 
     data = store.load(dataset, features=False)
     wanted = extraction.encoders(text, image, template, width)
     work, form = Work(None if no_cache else cache or cache_folder() / "features"), Form(dtype, shard)  # type: ignore[arg-type]
     first, made = Crew.told().rank == 0, 0  # one of many processes speaks for all
+    refused: list[NothingToLearn] = []
     with screen.Screen(quiet=quiet or not first) as listener:
         for modality, encoder in wanted.items():
-            lacking = extraction.why_not(modality, data) if encoder is not None else "it was not wanted"
-            if encoder is None or lacking:
-                listener.note(f"no {modality} features: {lacking}")
+            if encoder is None:
+                listener.note(f"no {modality} features: it was not wanted")
                 continue
-            data = extraction.extract(data, encoder, work, form, listener)
+            try:
+                data = extraction.extract(data, encoder, work, form, listener)
+            except NothingToLearn as problem:
+                listener.note(f"no {modality} features: {problem.found}")
+                refused += [problem] if _asked(context, modality) else []
+                continue
             made += 1
             if first:
                 _missing(data.features[modality].provenance, dataset, modality)
     if first:
         screen.say(f"{made} of {len(wanted)} modalities have features: {data!r}")
+    if refused:
+        raise refused[0]
+
+
+def _asked(context: typer.Context, option: str) -> bool:
+    """Whether a person gave an option, in words or by the environment."""
+    source = context.get_parameter_source(option)
+    return source is not None and not source.name.startswith("DEFAULT")
 
 
 def _missing(provenance: dict[str, Any], folder: Path, modality: str) -> None:
