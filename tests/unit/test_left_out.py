@@ -71,5 +71,5 @@ def test_every_process_at_the_same_features_is_told_the_same(tmp_path: Path) -> 
     plan = Plan(TfidfText(), "float32", 8, 8, ("title",))
     with joined(tmp_path / ".text-shards", plan, Crew()) as one, joined(tmp_path / ".text-shards", plan, Crew()) as other:
         one.end(NothingToLearn("nothing there", "leave it out"))
-        with pytest.raises(NothingToLearn, match="^nothing there; leave it out$"):
+        with pytest.raises(NothingToLearn, match=r"^nothing there; leave it out$"):
             other.ended()

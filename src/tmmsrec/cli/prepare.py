@@ -23,7 +23,8 @@ Duplicates = Annotated[str, typer.Option(help="Events that repeat user, item and
 Require = Annotated[str, typer.Option(help="Drop items without these: text, image or text,image.")]
 Catalogue = Annotated[str, typer.Option(help="Items with events only, or all of the item table: events or all.")]
 Time = Annotated[str, typer.Option(help="Unit of the times: auto, s, ms, us or iso.")]
-Column = Annotated[str | None, typer.Option(help="Column name, where it cannot be guessed.")]
+Column = Annotated[str | None, typer.Option(help="Its name in the interactions, where it cannot be guessed.")]
+ItemsColumn = Annotated[str | None, typer.Option(help="Its name in the item table, where it cannot be guessed.")]
 Items = Annotated[Path | None, typer.Option(help="The item table.")]
 Images = Annotated[str | None, typer.Option(help="Pictures: a folder, zip or Parquet file, or 'urls' (in the item table).")]
 EngineName = Annotated[str, typer.Option(help="What runs it: duckdb, or spark (extra 'spark').")]
@@ -47,8 +48,8 @@ def prepare(
     user_column: Column = None,
     item_column: Column = None,
     time_column: Column = None,
-    item_id_column: Column = None,
-    image_column: Column = None,
+    item_id_column: ItemsColumn = None,
+    image_column: ItemsColumn = None,
     min_events: MinEvents = 5,
     min_item_events: MinItemEvents = 1,
     ties: Ties = "file",
@@ -71,7 +72,7 @@ def prepare(
     source = source_of(interactions, items, format, columns)  # type: ignore[arg-type]
     called = name or interactions.name.split(".")[0]
     told(prepare_to(out, source, how, name=called, pictures=pictures_of(items, images), engine=runs_on))
-    screen.say(f"written to {out}; next: tmmsrec extract {out}, then tmmsrec fit tmmsrec {out}")
+    screen.say(f"written to {out}; next: {screen.command('extract', out)}, then {screen.command('fit', 'tmmsrec', out)}")
 
 
 def roles(user: str | None, item: str | None, time: str | None, item_id: str | None, image: str | None) -> dict[str, str]:

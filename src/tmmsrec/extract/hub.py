@@ -57,7 +57,7 @@ def place(model: str) -> str:
 
 
 def reach(model: str, where: str, ours: Sequence[str]) -> None:
-    """Ask the hub once for a model that is not on this disk: its library would ask file by file and six times each, a minute or more.
+    """Ask the hub once for a model that is not on this disk: its library would ask for each file six times, a minute or more.
 
     Raises:
         DataProblem: the hub has no such model, or cannot be reached; names that of ``ours`` which may have been meant.
