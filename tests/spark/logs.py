@@ -15,7 +15,7 @@ T0 = 1_420_588_800
 IDS = [
     "7", "07", "007", "10", "9", "-1", "1e5", "1_000", "0x1F", "NaN", "null", "NULL", "None", "true", "A", "a", "ß", "ss", "é",
     "e\u0301", "日本", "😀", "\U00010ffff", "\ufffd", "it's", 'say "hi"', '"', "a,b", "x;y|z", "50%", "_", "back\\slash", "{j}",
-    "#", "a b", "x\u00a0", "\u200b", "long-" * 60, "zz",
+    "#", "a b", " a", "a ", "x\u00a0", "\u200b", "long-" * 60, "zz",
 ]  # fmt: skip
 ITEM_ROWS = {
     "item_id": [*IDS[:-3], IDS[0]],

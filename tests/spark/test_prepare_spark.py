@@ -173,6 +173,14 @@ def test_columns_may_have_the_names_that_spark_itself_gives(spark: Spark, tmp_pa
     assert told[0] == told[1] == {"user": ["a", "b"], "item": ["x", "y"], "time": rows["start"], "position": [0, 1]}
 
 
+@pytest.mark.parametrize("blank", ["", "  ", "\t \x0b"])
+def test_blanks_alone_are_no_id_on_either_engine(spark: Spark, tmp_path: Path, blank: str) -> None:
+    source = source_of(logs.write_csv(tmp_path / "e.csv.gz", [("u", "i", logs.T0), (blank, "i", logs.T0), ("u", blank, logs.T0)]))
+    for engine in (DuckDB(), spark):
+        with pytest.raises(DataProblem, match=r"row 2 of .*e.csv.gz has no user id \(1 such\)"):
+            prepare(source, Preparation(min_events=1), engine=engine)
+
+
 def test_a_session_is_not_taken_for_another(spark: Spark) -> None:
     with pytest.raises(
         DataProblem, match=r"a Spark session with the master local\[2\] runs in this process; stop it, or leave out"

@@ -35,9 +35,13 @@ def refused(folder: Path, files: dict[str, bytes | str], message: str, how: Prep
         (
             "e.csv",
             "user,thing,time\nu1,i1,1\n",
-            r"e.csv has no column for the item: it has user, thing, time; expected one of item_id, item",
+            r"e.csv has no column for the item: it has user, thing, time; expected one of item_id, .*: --item-column NAME$",
         ),
-        ("e.csv", "user,item\nu1,i1\n", r"e.csv has no column for the time"),
+        ("e.csv", "user,item\nu1,i1\n", r"e.csv has no column for the time.*say which column it is: --time-column NAME$"),
+        ("e.csv", "u1,i1,1420588800\nu1,i2,1420588801\n", r": --user-column NAME; its first line looks like data"),
+        ("e.csv", "u1,i1,2015-01-07\n", r"looks like data: where that is so, put a line with the names"),
+        ("e.csv", "1,1,1420588800\n", r"e.csv has two columns named '1'.*; where that line is data, put one with the names"),
+        ("e.jsonl", '{"0": 1, "1": 2}\n', r"no column for the user.*: --user-column NAME$"),
         ("e.csv", "user,item,user,time\nu1,i1,u1,1\n", r"e.csv has two columns named 'user'"),
         ("e.jsonl", '{"user": 1, "item": 2}\n', r"e.jsonl has no column for the time: it has user, item"),
         ("e.csv", HEAD + ROW + "u2,i2,soon\n", r"row 2 of .*e.csv: time 'soon' is neither"),
@@ -45,11 +49,16 @@ def refused(folder: Path, files: dict[str, bytes | str], message: str, how: Prep
         ("e.csv", HEAD + ROW + "u2,i2,\n", r"row 2 of .*e.csv has no time"),
         ("e.csv", HEAD + ROW + ",i2,1420588800\n", r"row 2 of .*e.csv has no user id \(1 such\)"),
         ("e.csv", HEAD + ROW + 'u2,"",1420588800\n', r"row 2 of .*e.csv has no item id"),
+        ("e.csv", HEAD + ROW + "  ,i2,1420588800\n\t,i2,1\n", r"row 2 of .*e.csv has no user id \(2 such\)"),
+        ("e.jsonl", '{"user": " ", "item": 2, "time": 1420588800}\n', r"line 1 of .*e.jsonl has no user id \(1 such\)"),
         ("e.jsonl", '{"user": 1, "item": 2, "time": 1420588800}\n{"user": 1}\n', r"line 2 of .*e.jsonl has no item id"),
         ("e.csv", b"", r"e.csv is empty \(0 bytes\)"),
         ("e.csv.gz", gzip.compress(b"", mtime=0), r"e.csv.gz holds no text"),
-        ("e.csv", HEAD, r"there are no events"),
-        ("e.csv", HEAD + ROW + "u2,2\n", r"(?s)e.csv cannot be read: .*[Ll]ine: ?3.*Expected Number of Columns: 3"),
+        ("e.csv", HEAD, r"there are no events in .*e.csv; give a file that has at least one"),
+        ("e.csv", HEAD + ROW + "u2,2\n", r"line 3 of .*e.csv has 2 fields \(u2,2\) where .* names 3 \(user, item, time\)"),
+        ("e.csv", HEAD + ROW + "\nu2,2,3,4\n", r"line 4 of .*e.csv has 4 fields .* put quotes around a field that holds ','$"),
+        ("e.tsv", "user\titem\ttime\nu\ti\n", r"line 2 of .*e.tsv has 2 fields .* holds '\\t'$"),
+        ("e.csv", HEAD + ROW + 'u2,"2,3\n' + ROW, r"line 3 of .*e.csv: a quote is not closed"),
         ("e.csv", HEAD + ROW, r"none of 1 users has 5 events; ask for fewer"),
         (
             "e.csv",
@@ -117,7 +126,7 @@ EVENTS = HEAD + ROW + "u1,i2,1420588801\n"
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("i.csv", "name,title\ni1,x\n", r"i.csv has no column for the item id: it has name, title"),
+        ("i.csv", "name,title\ni1,x\n", r"i.csv has no column for the item id: it has name, title.*: --item-id-column NAME$"),
         ("i.csv", "item,title\ni1,x\n,y\n", r"row 2 of .*i.csv has no item id; give every item one"),
         (
             "i.csv",
@@ -190,3 +199,16 @@ def test_a_failed_preparation_leaves_the_old_dataset_as_it_was(tmp_path: Path) -
     from tmmsrec.data.store import load
 
     assert load(tmp_path / "out").fingerprint == before
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("never read\n")
+    (tmp_path / "file").write_text("precious")
+    source = source_of(tmp_path / "e.csv")
+    with pytest.raises(DataProblem, match=r"file is a file; choose an empty or new folder"):
+        prepare_to(tmp_path / "file", source, ALL)
+    with pytest.raises(DataProblem, match=r"the folder .*file cannot be made, for .*file is a file; write to another place"):
+        prepare_to(tmp_path / "file" / "sub", source, ALL)
+    with pytest.raises(DataProblem, match=r"holds other files and no Dataset"):
+        prepare_to(tmp_path, source, ALL)
+    assert (tmp_path / "file").read_text() == "precious"

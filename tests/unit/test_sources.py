@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import real_data
 from tmmsrec.data.engines.duck import DuckDB
+from tmmsrec.data.prepare import Preparation, prepare_from
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources.amazon import AmazonMeta, AmazonReviews
 from tmmsrec.data.sources.frames import FrameEvents, FrameItems
@@ -226,6 +227,34 @@ def test_formats_are_told_apart_by_name_and_first_lines(tmp_path: Path) -> None:
         source_of(events, columns={"usr": "x"})
 
 
+def test_a_column_named_for_the_item_table_says_nothing_of_the_events(tmp_path: Path) -> None:
+    events, table = write(tmp_path / "a.txt", "u i 1420588800\n"), write(tmp_path / "i.csv", "code,title\ni,x\n")
+    for columns in ({"item_id": "code"}, {"image": "code"}):
+        assert type(source_of(events, table, columns=columns).events) is TextLines
+    assert type(source_of(events, table, columns={"user": "u"}).events) is TableEvents
+
+
+def test_ids_are_the_same_in_every_format_with_the_blanks_around_them(tmp_path: Path) -> None:
+    row = {"user_id": " u", "item_id": "i ", "timestamp": "1420588800"}
+    given = {
+        "a.csv": "user_id,item_id,timestamp\n u,i ,1420588800\n",
+        "a.jsonl": json.dumps(row),
+        "b.jsonl": json.dumps({"reviewerID": " u", "asin": "i ", "unixReviewTime": 1420588800}),
+        "a.inter": "user_id:token\titem_id:token\ttimestamp:float\n u\ti \t1420588800\n",
+    }
+    for name, text in given.items():
+        assert events_of(source_of(write(tmp_path / name, text)).events) == [(" u", "i ", "1420588800")], name
+    items = {
+        "i.csv": "item_id,title\ni , x \n",
+        "i.jsonl": json.dumps({"item_id": "i ", "title": " x "}),
+        "m.jsonl": json.dumps({"asin": "i ", "title": " x ", "brand": "b", "category": ["c"]}),
+    }
+    for name, text in items.items():
+        made = prepare_from(tmp_path / "a.csv", write(tmp_path / name, text), how=Preparation(min_events=1))
+        assert list(made.catalog.ids) == ["i "]
+        assert made.catalog.fields["title"].to_pylist() == ["x"], name
+
+
 def test_chosen_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "who,what,when_,user_id\nu1,i1,1420588800,zz\n")
     assert events_of(TableEvents(path, "who", "what", "when_")) == [("u1", "i1", "1420588800")]
@@ -234,6 +263,8 @@ def test_chosen_columns(tmp_path: Path) -> None:
         DuckDB().open() as desk,
     ):
         TableEvents(path, "whom").events(desk)
+    with pytest.raises(DataProblem, match=r"for the time\. It has: who, what"), DuckDB().open() as desk:
+        TableEvents(path, "who", "what", "nowhere").events(desk)
 
 
 def test_real_amazon_reviews() -> None:

@@ -35,7 +35,7 @@ def audit(
         raise DataProblem(f"{runs} is no folder of runs")
     split = split_of(protocol)
     data = store.load(dataset)
-    found = work.audit(data, split, runs)
+    found = work.audit(data, split, runs, screen.program())
     if as_json:
         typer.echo(json.dumps([asdict(f) for f in found], indent=2, ensure_ascii=False))
         return

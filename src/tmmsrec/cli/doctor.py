@@ -24,6 +24,7 @@ def doctor(
     dataset: Annotated[Path | None, typer.Argument(help="A Dataset folder to check.")] = None,
 ) -> None:
     """Versions, cores, speed and disk; with a folder, whether the Dataset in it is sound."""
+    found = [] if dataset is None else _checked(dataset)  # first: a folder that is none is said at once
     import platform
 
     import torch
@@ -47,8 +48,8 @@ def doctor(
         screen.say(
             f"torch uses fewer threads than there are cores; OMP_NUM_THREADS is {os.environ.get('OMP_NUM_THREADS', 'not set')}"
         )
-    if dataset is not None:
-        _check(dataset)
+    for line in found:
+        screen.say(line)
 
 
 def usable_cores() -> int:
@@ -96,17 +97,19 @@ def _extra(name: str, packages: Iterable[str]) -> str:
     return f"lacks {', '.join(missing)}: pip install 'tmmsrec[{name}]'" if missing else "present"
 
 
-def _check(folder: Path) -> None:
+def _checked(folder: Path) -> list[str]:
+    """What there is to say of a sound Dataset; raises DataProblem for any other folder."""
     from tmmsrec.data import store
     from tmmsrec.data.split import LeaveOneOut
 
     dataset = store.load(folder)
     dataset.check()
     parts = LeaveOneOut().cut(dataset.interactions)
-    screen.say(f"{folder} is sound: {dataset!r}")
     cold = (parts.train.item_counts(dataset.n_items)[parts.test.targets] == 0).mean()
-    screen.say(f"{len(parts.test):,} users to test on; {cold:.1%} of their last items are in nobody's training part")
     short = [f"{n}: {1 - f.coverage:.1%} of the items lack it" for n, f in dataset.features.items() if f.coverage < 1]
-    screen.say(
-        "; ".join(short) if short else "no item lacks a modality" if dataset.features else "no features yet: tmmsrec extract"
-    )
+    none = f"no features yet: {screen.command('extract', folder)}"
+    return [
+        f"{folder} is sound: {dataset!r}",
+        f"{len(parts.test):,} users to test on; {cold:.1%} of their last items are in nobody's training part",
+        "; ".join(short) if short else "no item lacks a modality" if dataset.features else none,
+    ]

@@ -23,7 +23,8 @@ Duplicates = Annotated[str, typer.Option(help="Events that repeat user, item and
 Require = Annotated[str, typer.Option(help="Drop items without these: text, image or text,image.")]
 Catalogue = Annotated[str, typer.Option(help="Items with events only, or all of the item table: events or all.")]
 Time = Annotated[str, typer.Option(help="Unit of the times: auto, s, ms, us or iso.")]
-Column = Annotated[str | None, typer.Option(help="Column name, where it cannot be guessed.")]
+Column = Annotated[str | None, typer.Option(help="Its name in the interactions, where it cannot be guessed.")]
+ItemsColumn = Annotated[str | None, typer.Option(help="Its name in the item table, where it cannot be guessed.")]
 Items = Annotated[Path | None, typer.Option(help="The item table.")]
 Images = Annotated[str | None, typer.Option(help="Pictures: a folder, zip or Parquet file, or 'urls' (in the item table).")]
 EngineName = Annotated[str, typer.Option(help="What runs it: duckdb, or spark (extra 'spark').")]
@@ -47,8 +48,8 @@ def prepare(
     user_column: Column = None,
     item_column: Column = None,
     time_column: Column = None,
-    item_id_column: Column = None,
-    image_column: Column = None,
+    item_id_column: ItemsColumn = None,
+    image_column: ItemsColumn = None,
     min_events: MinEvents = 5,
     min_item_events: MinItemEvents = 1,
     ties: Ties = "file",
@@ -71,7 +72,7 @@ def prepare(
     source = source_of(interactions, items, format, columns)  # type: ignore[arg-type]
     called = name or interactions.name.split(".")[0]
     told(prepare_to(out, source, how, name=called, pictures=pictures_of(items, images), engine=runs_on))
-    screen.say(f"written to {out}; next: tmmsrec extract {out}, then tmmsrec fit tmmsrec {out}")
+    screen.say(f"written to {out}; next: {screen.command('extract', out)}, then {screen.command('fit', 'tmmsrec', out)}")
 
 
 def roles(user: str | None, item: str | None, time: str | None, item_id: str | None, image: str | None) -> dict[str, str]:
@@ -131,6 +132,7 @@ def told(dataset: Dataset) -> None:
 
 
 def extract(
+    context: typer.Context,
     dataset: Annotated[Path, typer.Argument(help="A Dataset folder.")],
     text: Text = "tfidf",
     image: Image = "descriptors",
@@ -144,29 +146,43 @@ def extract(
 ) -> None:
     """Item texts and pictures -> features beside the Dataset; a second time only what is new, after a kill only what is left.
 
+    A modality that no item has is left out; where its encoder was asked for by name, that is an error, once the other is made.
     Under torchrun all processes share the work; see docs/scale.md.
     """
     from tmmsrec.data import store
     from tmmsrec.data.pictures import cache_folder
-    from tmmsrec.extract import Crew, Form, Work
+    from tmmsrec.extract import Crew, Form, NothingToLearn, Work
     from tmmsrec.study import extraction
 
     data = store.load(dataset, features=False)
     wanted = extraction.encoders(text, image, template, width)
     work, form = Work(None if no_cache else cache or cache_folder() / "features"), Form(dtype, shard)  # type: ignore[arg-type]
     first, made = Crew.told().rank == 0, 0  # one of many processes speaks for all
+    refused: list[NothingToLearn] = []
     with screen.Screen(quiet=quiet or not first) as listener:
         for modality, encoder in wanted.items():
-            lacking = extraction.why_not(modality, data) if encoder is not None else "it was not wanted"
-            if encoder is None or lacking:
-                listener.note(f"no {modality} features: {lacking}")
+            if encoder is None:
+                listener.note(f"no {modality} features: it was not wanted")
                 continue
-            data = extraction.extract(data, encoder, work, form, listener)
+            try:
+                data = extraction.extract(data, encoder, work, form, listener)
+            except NothingToLearn as problem:
+                listener.note(f"no {modality} features: {problem.found}")
+                refused += [problem] if _asked(context, modality) else []
+                continue
             made += 1
             if first:
                 _missing(data.features[modality].provenance, dataset, modality)
     if first:
         screen.say(f"{made} of {len(wanted)} modalities have features: {data!r}")
+    if refused:
+        raise refused[0]
+
+
+def _asked(context: typer.Context, option: str) -> bool:
+    """Whether a person gave an option, in words or by the environment."""
+    source = context.get_parameter_source(option)
+    return source is not None and not source.name.startswith("DEFAULT")
 
 
 def _missing(provenance: dict[str, Any], folder: Path, modality: str) -> None:

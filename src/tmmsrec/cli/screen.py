@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -34,6 +35,11 @@ def program() -> str:
     """How to call this program from here: by its name, or by its path where the environment that it lies in is not active."""
     script = Path(sys.executable).with_name("tmmsrec")
     return "tmmsrec" if shutil.which("tmmsrec") or not script.exists() else os.path.relpath(script)
+
+
+def command(*words: object) -> str:
+    """This program called with some words, as a shell takes it: blanks and marks in paths and ids are quoted."""
+    return shlex.join([program(), *map(str, words)])
 
 
 def note(text: str) -> None:

@@ -25,8 +25,8 @@ def update(
     user_column: options.Column = None,
     item_column: options.Column = None,
     time_column: options.Column = None,
-    item_id_column: options.Column = None,
-    image_column: options.Column = None,
+    item_id_column: options.ItemsColumn = None,
+    image_column: options.ItemsColumn = None,
     time: options.Time = "auto",
     epochs: Annotated[int, typer.Option(help="Most epochs.")] = 10,
     rate: Annotated[float, typer.Option(help="The learning rate's share of the first training's.")] = 0.5,
@@ -65,5 +65,5 @@ def told(done: Updated, events: Path) -> None:
         screen.say(line)
     user = load(done.folder / "dataset", features=False).users[0]
     screen.say("")
-    screen.say(f"  {done.folder}    try it: tmmsrec recommend {done.folder} --user {user} --explain")
+    screen.say(f"  {done.folder}    try it: {screen.command('recommend', done.folder, '--user', user, '--explain')}")
     screen.say("  A running service goes on with the bundle that it has read; tell it to reload, and it takes this one.")

@@ -23,6 +23,11 @@ def run(
     images: options.Images = None,
     name: Annotated[str | None, typer.Option(help="Name of the Dataset.")] = None,
     format: options.Format = "auto",
+    user_column: options.Column = None,
+    item_column: options.Column = None,
+    time_column: options.Column = None,
+    item_id_column: options.ItemsColumn = None,
+    image_column: options.ItemsColumn = None,
     min_events: options.MinEvents = 5,
     min_item_events: options.MinItemEvents = 1,
     ties: options.Ties = "file",
@@ -56,7 +61,8 @@ def run(
         training_changes=tuple(trainings),
         seed=seed,
     )
-    inputs = Inputs(interactions, items, images, format, name=name)  # type: ignore[arg-type]
+    columns = options.roles(user_column, item_column, time_column, item_id_column, image_column)
+    inputs = Inputs(interactions, items, images, format, columns, name)  # type: ignore[arg-type]
     with screen.Screen(quiet=quiet) as listener:
         outcome = whole_path(inputs, recipe, out, listener=listener)
     told(outcome)
@@ -87,7 +93,7 @@ def demo(
     better = {k: v for k, v in made.ceilings.items() if v != dict(made.outcome.report.ceiling)}
     for knows, best in better.items():
         screen.say(f"Best possible for one who knows {knows}: HR@10 {best['HR@10']:.4f}, NDCG@10 {best['NDCG@10']:.4f}")
-    screen.say(f"  {made.raw}    the three raw files: tmmsrec run takes yours in the same way")
+    screen.say(f"  {made.raw}    the three raw files: {screen.command('run')} takes yours in the same way")
     screen.say(f"\nLook into it: {_opened(out / 'bundle')}")
 
 
@@ -105,7 +111,7 @@ def told(outcome: Outcome) -> None:
         _sample(report.samples[0], report.about.name)
     screen.say("")
     screen.say(f"  {folder / 'report.html'}    the page; report.md and report.tex beside it say the same")
-    ask = f"{screen.program()} recommend {folder / 'bundle'} --user {outcome.dataset.users[0]} --explain"
+    ask = screen.command("recommend", folder / "bundle", "--user", outcome.dataset.users[0], "--explain")
     screen.say(f"  {folder / 'bundle'}    {report.about.name}: {ask}")
     screen.say(f"  {folder / 'runs'}    every run; {folder / 'data'} the Dataset")
 
@@ -115,7 +121,7 @@ def _opened(bundle: Path) -> str:
     from importlib.util import find_spec
 
     lacking = "" if find_spec("fastapi") and find_spec("uvicorn") else "pip install 'tmmsrec[serve]', then "
-    return f"{lacking}{screen.program()} serve {bundle}, and http://127.0.0.1:8000 in a browser"
+    return f"{lacking}{screen.command('serve', bundle)}, and http://127.0.0.1:8000 in a browser"
 
 
 def _sample(sample: Sample, name: str) -> None:

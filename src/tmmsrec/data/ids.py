@@ -1,4 +1,7 @@
-"""Outside ids, kept exactly as they were given, and their rows inside."""
+"""Outside ids, kept exactly as they were given, blanks around them too, and their rows inside.
+
+Nothing is trimmed in any format or question: " u1" and "u1" are two users.  An id of blanks alone counts as none.
+"""
 
 from __future__ import annotations
 

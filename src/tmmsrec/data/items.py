@@ -168,7 +168,7 @@ def _no_common_id(events: ibis.Table, table: ibis.Table, items: Items) -> str:
     return (
         f"no item of the events is in {items.origin}: "
         f"events have {', '.join(there)}, ..., the table has {', '.join(known) or 'nothing'}, ...; "
-        "check that both use the same ids (leading zeros, the right column)"
+        "check that both use the same ids (leading zeros, blanks around them, the right column)"
     )
 
 

@@ -128,7 +128,8 @@ def prepare_to(
 ) -> Dataset:
     """``prepare`` and write the Dataset folder, the log never whole in memory; nothing is written unless all went well."""
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    store.must_be_free(folder)  # said now, not after hours
+    store.make_folder(folder.parent)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.log.", dir=folder.parent) as log:
         made = prepare(source, how, name=name or folder.name, pictures=pictures, engine=engine, folder=Path(log))
         return store.save(made, folder)
@@ -144,16 +145,14 @@ def _check_ids(raw: Events) -> None:
         kind = column.type()
         if not (kind.is_string() or kind.is_integer()):
             raise DataProblem(f"the {role} ids of {raw.origin} have type {kind}; write them as text or whole numbers")
-        empty = column.isnull() | (column == "") if kind.is_string() else column.isnull()
-        bad = (
-            raw.table.filter(empty)
-            .aggregate(many=lambda t: t.count(), first=lambda t: t.position.min())
-            .to_pyarrow()
-            .to_pylist()[0]
-        )
-        if bad["many"]:
+        empty = column.isnull() | (column.strip() == "") if kind.is_string() else column.isnull()
+        first = empty.ifelse(raw.table.position, ibis.null("int64")).min()
+        found = raw.table.aggregate(events=raw.table.count(), many=empty.sum(), first=first).to_pyarrow().to_pylist()[0]
+        if not found["events"]:
+            raise DataProblem(f"there are no events in {raw.origin}; give a file that has at least one")
+        if found["many"]:
             raise DataProblem(
-                f"{raw.place(bad['first'])} has no {role} id ({bad['many']} such); remove these events or complete them"
+                f"{raw.place(found['first'])} has no {role} id ({found['many']} such); remove these events or complete them"
             )
 
 

@@ -35,6 +35,28 @@ from tmmsrec.data.swap import put_back, remove, swap
 FORMAT = 2
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises:
+        DataProblem: a file stands in the way, or the system does not let us.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        file = next((one for one in (folder, *folder.parents) if one.is_file()), None)
+        why = f"{file} is a file" if file else f"{problem.strerror}: {problem.filename}"
+        raise DataProblem(f"the folder {folder} cannot be made, for {why}; write to another place") from None
+
+
+def must_be_free(folder: Path) -> None:
+    """Raise DataProblem where a Dataset cannot be put: at a file, or a folder that holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise DataProblem(f"{folder} is a file; choose an empty or new folder")
+    if folder.exists() and not (folder / "dataset.json").exists() and any(folder.iterdir()):
+        raise DataProblem(f"{folder} holds other files and no Dataset; choose an empty or new folder")
+
+
 @contextmanager
 def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Path]:
     """A fresh folder beside ``target`` to write into; it takes the target's place only when the block ends well.
@@ -46,7 +68,7 @@ def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Pa
         DataProblem: the disk is full, or something stands at ``target`` and ``replace_existing`` is False.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     put_back(target.parent, target.name)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -84,7 +106,7 @@ def atomic_text(path: Path, text: str) -> None:
 def atomic_bytes(path: Path, data: bytes) -> None:
     """The same for bytes."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as out:
@@ -109,8 +131,7 @@ def _sync(path: Path) -> None:
 def save(dataset: Dataset, folder: Path | str) -> Dataset:
     """Write a Dataset into ``folder`` (replacing one that stands there) and return it as read back."""
     folder = Path(folder)
-    if folder.exists() and not (folder / "dataset.json").exists() and any(folder.iterdir()):
-        raise DataProblem(f"{folder} holds other files and no Dataset; choose an empty or new folder")
+    must_be_free(folder)
     dataset.check()
     with atomic_folder(folder) as fresh:
         pq.write_table(pa.table({"id": dataset.users.array}), fresh / "users.parquet")

@@ -1,6 +1,6 @@
 """Item texts and pictures -> feature matrices, by encoders that can be saved and applied to items that come later."""
 
-from tmmsrec.extract.base import Absent, Encoded, Encoder, Fitted, MissingExtra, Work
+from tmmsrec.extract.base import Absent, Encoded, Encoder, Fitted, MissingExtra, NothingToLearn, Work
 from tmmsrec.extract.choose import resolve_image, resolve_text
 from tmmsrec.extract.features import encode_items, extract_images, extract_text, source_of_items
 from tmmsrec.extract.image import DescriptorImage, ModelImage
@@ -23,6 +23,7 @@ __all__ = [
     "MissingExtra",
     "ModelImage",
     "ModelText",
+    "NothingToLearn",
     "PictureSource",
     "Source",
     "TfidfText",

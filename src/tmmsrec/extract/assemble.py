@@ -30,7 +30,8 @@ def assemble(shards: Shards, catalog: Catalog, fitted: Fitted, more: dict[str, A
     """Write rows.npy [I+1, f], present.npy [I+1], provenance.json and missing.parquet; the folder that holds them.
 
     Raises:
-        DataProblem: not one item could be encoded, or a shard is damaged or another extraction's.
+        NothingToLearn: not one item could be encoded.
+        DataProblem: a shard is damaged or another extraction's.
     """
     plan, folder = shards.plan, shards.folder / "assembled"
     shutil.rmtree(folder, ignore_errors=True)
@@ -58,7 +59,7 @@ def assemble(shards: Shards, catalog: Catalog, fitted: Fitted, more: dict[str, A
             reused += about["reused"]
     if not present:
         problem = nothing_to_fit(plan.encoder.modality, reasons)
-        shards.end(str(problem))
+        shards.end(problem)
         raise problem
     counts = {"items": plan.items, "present": present, "coverage": present / plan.items}
     missed = {"count": reasons.total(), "reasons": dict(reasons.most_common(_FIRST)), "first": first}

@@ -34,6 +34,22 @@ class MissingExtra(DataProblem):
     """An encoder needs a package that is not installed; the message names the extra to install."""
 
 
+class NothingToLearn(DataProblem):
+    """The items themselves give an encoder nothing to be fitted on: the modality can be left out, and all else goes on.
+
+    Attributes:
+        found: what there is instead, with how many items.
+        cure: what can be done.
+    """
+
+    def __init__(self, found: str, cure: str) -> None:
+        super().__init__(found, cure)
+        self.found, self.cure = found, cure
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self.cure}"
+
+
 @dataclass(frozen=True)
 class Absent:
     """Stands where a text or a picture should be, with the reason why there is none."""
@@ -208,11 +224,11 @@ def unit_rows(rows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
 NAMED = {"text": "text", "image": "a picture"}
 
 
-def nothing_to_fit(modality: str, reasons: Counter[str]) -> DataProblem:
+def nothing_to_fit(modality: str, reasons: Counter[str]) -> NothingToLearn:
     """The error for a modality in which not one item can be encoded; the commonest of the counted reasons are named."""
     said = "; ".join(f"{n} x {r}" for r, n in reasons.most_common(3))
     none = f"none of {reasons.total()} items has {NAMED[modality]} that can be encoded ({said or 'no items'})"
-    return DataProblem(f"{none}; leave this modality out or repair it")
+    return NothingToLearn(none, f"leave this modality out (--{modality} none) or repair it")
 
 
 def clean_reasons(present: NDArray[np.bool_], reasons: dict[int, str], otherwise: str) -> dict[int, str]:

@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ import torch
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract.base import MissingExtra
+from tmmsrec.values import nearest
 
 MINILM = "minilm"
+_HEADS = ("config.json", "modules.json")  # a model has one of these
+_PATIENCE = 10.0  # seconds that the hub has to answer
 _POOLER = re.compile(r"(^|\.)pooler\.")
 
 
@@ -53,6 +56,27 @@ def place(model: str) -> str:
     return model
 
 
+def reach(model: str, where: str, ours: Sequence[str]) -> None:
+    """Ask the hub once for a model that is not on this disk: its library would ask for each file six times, a minute or more.
+
+    Raises:
+        DataProblem: the hub has no such model, or cannot be reached; names that of ``ours`` which may have been meant.
+    """
+    if Path(where).is_dir():
+        return
+    library = need("huggingface_hub", "text", f"the model '{model}'")
+    try:
+        if any(isinstance(library.try_to_load_from_cache(where, f), str) for f in _HEADS):
+            return
+        library.get_hf_file_metadata(library.hf_hub_url(where, _HEADS[0]), timeout=_PATIENCE)
+    except library.errors.EntryNotFoundError:
+        return  # the model is there, with other files
+    except (library.errors.RepositoryNotFoundError, library.errors.HFValidationError):
+        raise _cannot(model, f"there is no such model that you may read{nearest(model, ours)}") from None
+    except Exception as problem:
+        raise _cannot(model, f"the hub cannot be reached: {_first_line(problem)}{nearest(model, ours)}") from None
+
+
 def load(auto: Any, model: str, where: str, **options: Any) -> Any:
     """``auto.from_pretrained``: from disk first, from the hub only when it is not there.
 
@@ -65,11 +89,11 @@ def load(auto: Any, model: str, where: str, **options: Any) -> Any:
         raise
     except Exception as problem:
         if Path(where).is_dir():
-            raise _cannot(model, problem) from None
+            raise _cannot(model, _first_line(problem)) from None
     try:
         return auto.from_pretrained(where, **options)
     except Exception as problem:
-        raise _cannot(model, problem) from None
+        raise _cannot(model, _first_line(problem)) from None
 
 
 @contextmanager
@@ -106,10 +130,13 @@ def load_model(auto: Any, model: str, where: str) -> tuple[Any, bool]:
     return module.float().eval().requires_grad_(False).to(device()), not lacking
 
 
-def _cannot(model: str, problem: Exception) -> DataProblem:
-    said = str(problem).strip().splitlines() or [type(problem).__name__]
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0][:300]
+
+
+def _cannot(model: str, said: str) -> DataProblem:
     return DataProblem(
-        f"the model '{model}' cannot be loaded: {said[0][:300]} (looked for a folder of that name, in the local "
+        f"the model '{model}' cannot be loaded: {said} (looked for a folder of that name, in the local "
         "cache, then on the hub; weights must be safetensors).  Without network, give a folder, or leave the model out: "
         "the default encoders need no download"
     )

@@ -217,6 +217,7 @@ class VisionModel:
         self.encoder = encoder
         where = hub.place(encoder.model)
         transformers = hub.need("transformers", "image", f"the picture encoder '{encoder.model}'")
+        hub.reach(encoder.model, where, ("descriptors", "resnet50"))
         # Version 5 renamed the choice; its torchvision readers must not be taken even where torchvision is installed.
         pillow = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
         self.processor = hub.load(transformers.AutoImageProcessor, encoder.model, where, **pillow)

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from tmmsrec.data.problems import DataProblem
-from tmmsrec.extract.base import unit_rows
+from tmmsrec.extract.base import NothingToLearn, unit_rows
 from tmmsrec.extract.whole import Arrays
 
 _BLOCK = 8_192
@@ -42,13 +41,14 @@ class Reducer:
         result has min(width, what the rows' variance supports) components.
 
         Raises:
-            DataProblem: all rows are alike.
+            NothingToLearn: all rows are alike.
         """
         mean = rows.mean(axis=0, dtype=np.float64)
         centred = rows.astype(np.float32) - mean.astype(np.float32)
         variance = np.bincount(groups, weights=np.square(centred).mean(axis=0, dtype=np.float64), minlength=len(shares))
         if not (variance > 1e-10).any():
-            raise DataProblem(f"all {len(rows)} pictures look alike, so they cannot tell items apart; leave the pictures out")
+            alike = f"all {len(rows)} pictures look alike, so they cannot tell items apart"
+            raise NothingToLearn(alike, "leave the pictures out (--image none)")
         by_group = np.where(variance > 1e-10, shares / np.sqrt(np.maximum(variance, 1e-10)), 0.0)
         weight = by_group[groups].astype(np.float32)
         centred *= weight

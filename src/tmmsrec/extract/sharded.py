@@ -62,7 +62,8 @@ def extract_into(place: Path, source: Source, work: Work, form: Form, report: Pa
         report: a Parquet file to write: item and reason for every item without a row.
 
     Raises:
-        DataProblem: nothing can be encoded, a model cannot be had, a folder cannot be written, or other processes are at the same
+        NothingToLearn: not one item can be encoded, or they do not differ; so it is told to every process.
+        DataProblem: a model cannot be had, a folder cannot be written, or other processes are at the same
             features by other options.
     """
     catalog, encoder, start = source.catalog, source.encoder, time.perf_counter()
@@ -141,7 +142,7 @@ class _Maker:
             except BadShard:
                 raise
             except DataProblem as problem:  # so it is for every process, until the items change
-                self.shards.end(str(problem))
+                self.shards.end(problem)
                 raise
             fitted.save(self.shards.encoder)
             return fitted

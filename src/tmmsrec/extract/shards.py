@@ -31,6 +31,7 @@ from safetensors import SafetensorError, safe_open
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.store import atomic_text
+from tmmsrec.extract.base import NothingToLearn
 from tmmsrec.extract.plan import Crew, Plan, differences
 from tmmsrec.extract.whole import Arrays, save_whole
 
@@ -58,14 +59,14 @@ class Shards:
         """Whether the features stand where they belong.
 
         Raises:
-            DataProblem: another process found that they cannot be made.
+            DataProblem: another process found that they cannot be made; of the kind that it raised.
         """
         try:
             said = (self.folder / "ended").read_text(encoding="utf-8")
         except FileNotFoundError:
             return not self.under_way
         if said:
-            raise DataProblem(said)
+            raise _retold(json.loads(said))
         return True
 
     def there(self, kind: str) -> set[int]:
@@ -121,9 +122,9 @@ class Shards:
         with _alone(self.folder):
             yield
 
-    def end(self, problem: str = "") -> None:
+    def end(self, problem: DataProblem | None = None) -> None:
         """Note that the features stand, or why they cannot be made."""
-        atomic_text(self.folder / "ended", problem)
+        atomic_text(self.folder / "ended", "" if problem is None else json.dumps(_told(problem), ensure_ascii=False))
 
     def clear(self) -> None:
         """Remove the folder, once all of the crew have come: one that comes later would begin anew."""
@@ -135,6 +136,15 @@ class Shards:
 
     def _file(self, kind: str, n: int) -> Path:
         return self.folder / kind / f"{n:06d}.safetensors"
+
+
+def _told(problem: DataProblem) -> dict[str, str]:
+    """A problem as those are told of it that work at the same features."""
+    return {"found": problem.found, "cure": problem.cure} if isinstance(problem, NothingToLearn) else {"said": str(problem)}
+
+
+def _retold(told: dict[str, str]) -> DataProblem:
+    return NothingToLearn(**told) if "found" in told else DataProblem(told["said"])
 
 
 @contextmanager

@@ -111,6 +111,7 @@ class SentenceModel:
         self.encoder = encoder
         self.where = hub.place(encoder.model)
         transformers = hub.need("transformers", "text", f"the text encoder '{encoder.model}'")
+        hub.reach(encoder.model, self.where, ("tfidf", hub.MINILM))
         self.pooling, self.whole = _pooling(self.where)
         if self.whole:
             library = hub.need("sentence_transformers", "text", f"the sentence-transformers model '{encoder.model}'")

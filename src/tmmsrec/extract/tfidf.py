@@ -15,7 +15,18 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import normalize
 
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.extract.base import Absent, Content, Encoded, Encoder, Fitted, Work, clean_reasons, nothing_to_fit, unit_rows
+from tmmsrec.extract.base import (
+    Absent,
+    Content,
+    Encoded,
+    Encoder,
+    Fitted,
+    NothingToLearn,
+    Work,
+    clean_reasons,
+    nothing_to_fit,
+    unit_rows,
+)
 from tmmsrec.extract.cache import content_key
 from tmmsrec.extract.describe import Described
 from tmmsrec.extract.sample import smallest
@@ -76,7 +87,8 @@ class TfidfText(Encoder):
             counts = vectorizer.fit_transform(full)
         except ValueError:
             said = f"the {len(full)} texts share no word (the first is {full[0][:60]!r})"
-            raise DataProblem(f"{said}: try grams='char' or a sentence model, or leave the texts out") from None
+            cure = "try grams='char' or a sentence model (--text minilm), or leave the texts out (--text none)"
+            raise NothingToLearn(said, cure) from None
         grams = [str(g) for g in vectorizer.get_feature_names_out()]
         seen_in = np.bincount(counts.indices, minlength=len(grams))
         idf = np.log((1 + len(full)) / (1 + seen_in)) + 1

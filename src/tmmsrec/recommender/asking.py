@@ -87,7 +87,7 @@ def seconds_of(value: Moment, where: str) -> int:
     if not number or (isinstance(moment, (float, np.floating)) and not math.isfinite(moment)):
         raise DataProblem(f"{where}: {value!r} is no moment; give seconds since 1970, a datetime or an ISO text")
     if moment is value and moment in _YEARS:
-        year = f"{math.floor(moment)}-01-01"
+        year = f"{moment:.0f}-01-01"
         raise DataProblem(f"{where}: {value!r} is half an hour past 1970 in seconds, and looks like a year; write '{year}'")
     if not 0 <= moment < _Y2100:
         units = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"} if moment is value else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -38,13 +39,14 @@ class Finding:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-def audit(dataset: Dataset, split: Split | None = None, runs: Path | None = None) -> list[Finding]:
+def audit(dataset: Dataset, split: Split | None = None, runs: Path | None = None, program: str = "tmmsrec") -> list[Finding]:
     """Look for leaks, and for what else a reader of test results must know.
 
     Args:
         dataset: the data.
         split: how it is cut; leave-one-out when left out.
         runs: a folder of runs, to count how often the test part was opened.
+        program: how tmmsrec is called, for what it advises.
     """
     parts = (split or LeaveOneOut()).cut(dataset.interactions)
     found = [
@@ -55,9 +57,9 @@ def audit(dataset: Dataset, split: Split | None = None, runs: Path | None = None
         _repeats(parts.test),
         _future(parts),
         _unseen(parts, dataset.n_items),
-        *_features(dataset),
+        *_features(dataset, program),
     ]
-    return found if runs is None else [*found, _openings(dataset, len(parts.test), runs)]
+    return found if runs is None else [*found, _openings(dataset, len(parts.test), runs, program)]
 
 
 def _choice(parts: Parts) -> Finding:
@@ -150,13 +152,14 @@ def _unseen(parts: Parts, n_items: int) -> Finding:
     return Finding("items unseen in training", verdict, said, numbers={f"unseen_{k}": v for k, v in shares.items()})
 
 
-def _features(dataset: Dataset) -> Iterator[Finding]:
+def _features(dataset: Dataset, program: str) -> Iterator[Finding]:
+    again = shlex.join([program, "extract", *([] if dataset.folder is None else [str(dataset.folder)])])
     for name, features in sorted(dataset.features.items()):
         fitted = features.provenance.get("fitted_on")
         what, numbers = f"what {name} features were fitted on", {"coverage": features.coverage}
         if fitted is None:
             said = "Nobody noted how these rows were made: they may know test events."
-            yield Finding(what, "leak", said, "make them with 'tmmsrec extract', or find out", numbers)
+            yield Finding(what, "leak", said, f"make them with: {again}; or find out", numbers)
         elif "no events" in fitted:
             said = f"{fitted}. Items that only the test part holds are among them, as they are in a shop's catalogue."
             yield Finding(what, "know", said, numbers=numbers)
@@ -168,7 +171,7 @@ def _features(dataset: Dataset) -> Iterator[Finding]:
             )
 
 
-def _openings(dataset: Dataset, users: int, runs: Path) -> Finding:
+def _openings(dataset: Dataset, users: int, runs: Path, program: str) -> Finding:
     """How often the test part was ranked, and what the best of so many would gain by luck alone."""
     opened: Counter[str] = Counter()
     for file in sorted(Path(runs).glob("*/run.json")):
@@ -185,7 +188,8 @@ def _openings(dataset: Dataset, users: int, runs: Path) -> Finding:
     said = f"{count:,} runs of {settings:,} settings have ranked the test part."
     if settings > 1:
         said += f" If they were all equally good, the best of them would still look up to {luck:.3f} better in HR by luck."
-    return Finding("openings of the test part", "know", said, "choose by validation alone; 'tmmsrec list runs' names them", numbers)
+    names = f"choose by validation alone; this names them: {shlex.join([program, 'list', 'runs', str(runs)])}"
+    return Finding("openings of the test part", "know", said, names, numbers)
 
 
 def _setting(job: Mapping[str, Any]) -> str:

@@ -8,7 +8,18 @@ from typing import get_args
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.extract import Encoder, Fitted, Form, Work, extract_into, load_encoder, resolve_image, resolve_text, source_of_items
+from tmmsrec.extract import (
+    Encoder,
+    Fitted,
+    Form,
+    NothingToLearn,
+    Work,
+    extract_into,
+    load_encoder,
+    resolve_image,
+    resolve_text,
+    source_of_items,
+)
 from tmmsrec.extract.templates import Template, text_fields
 from tmmsrec.study.samples import source_of
 from tmmsrec.study.stages import Listener
@@ -52,12 +63,16 @@ def extract(dataset: Dataset, encoder: Encoder, work: Work, form: Form, listener
     """Make one modality's features beside the Dataset folder, the fitted encoder in its ``encoders``; the Dataset with them.
 
     Every process that is called so takes part; see ``tmmsrec.extract.extract_into``.
+
+    Raises:
+        NothingToLearn: no item has a text or picture that can be used; the Dataset is as it was, and can do without.
+        DataProblem: whatever else stands in the way.
     """
     assert dataset.folder is not None
     modality = encoder.modality
+    if lacking := why_not(modality, dataset):
+        raise NothingToLearn(lacking, f"leave this modality out (--{modality} none), or prepare the data with it")
     pictures = None if modality == "text" else source_of(dataset)
-    if modality != "text" and pictures is None:
-        raise DataProblem(f"{dataset.folder}: {why_not(modality, dataset)}")
     report = dataset.folder / "encoders" / f"{modality}-missing.parquet"
     source = source_of_items(dataset, encoder, pictures)
     extract_into(dataset.folder, source, replace(work, progress=listener.counting), form, report)

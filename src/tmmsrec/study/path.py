@@ -18,7 +18,7 @@ from tmmsrec import memory, values, zoo
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import prepare_from
-from tmmsrec.extract import Form, Work
+from tmmsrec.extract import Form, NothingToLearn, Work
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.blocks import Document
@@ -142,7 +142,11 @@ def _extracted(dataset: Dataset, prepared: str, recipe: Recipe, stages: Stages, 
             continue
         listener.stage(f"{modality} features")
         stages.begin(modality)
-        dataset = extract(dataset, encoder, Work(stages.folder / "cache"), Form(), listener)
+        try:
+            dataset = extract(dataset, encoder, Work(stages.folder / "cache"), Form(), listener)
+        except NothingToLearn as problem:  # as with no column at all; the path goes on with what is there
+            notes.append(f"No {modality} features: {problem.found}.")
+            continue
         stages.done(modality, key)
     dropped = [m for m in dataset.features if any(n.startswith(f"No {m} features") for n in notes)]
     return _without(dataset, dropped), notes

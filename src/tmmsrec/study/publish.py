@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.store import atomic_text
+from tmmsrec.data.store import atomic_text, make_folder
 from tmmsrec.study.blocks import Document, figures
 from tmmsrec.study.render import draw
 from tmmsrec.study.render.latex import latex
@@ -45,7 +45,7 @@ def publish(document: Document, stem: Path, suffixes: tuple[str, ...] = SUFFIXES
 
 def _charts(document: Document, stem: Path) -> list[Path]:
     folder = stem.parent / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return [
         file
         for chapter in document.chapters

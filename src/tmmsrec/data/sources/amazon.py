@@ -44,7 +44,8 @@ class AmazonReviews:
         """Read reviewer, product and time; raises DataProblem when the file is of neither year."""
         year = edition(self.path, EVENTS)
         keys = dict(zip(("user", "item", "time"), EVENTS[year], strict=True))
-        table = files.read_json(desk, self.path, {n: files.json_text(k) for n, k in keys.items()})
+        select = {"user": files.json_id(keys["user"]), "item": files.json_id(keys["item"]), "time": files.json_text(keys["time"])}
+        table = files.read_json(desk, self.path, select)
         return Events(table, str(self.path), "line", {"edition": year, "columns": keys})
 
 
@@ -59,7 +60,7 @@ class AmazonMeta:
         year = edition(self.path, {y: keys[:1] for y, keys in META.items()})
         item, category, brand, title = META[year]
         keys = {"item": item, "category": category, "brand": brand, "title": title}
-        select = {n: files.json_text(k) for n, k in keys.items()}
+        select = {n: files.json_id(k) if n == "item" else files.json_text(k) for n, k in keys.items()}
         select["image"] = _first_address(PICTURES[year])
         raw = files.read_json(desk, self.path, select)
         cleaned = {n: clean(raw[n]) for n in ("category", "brand", "title")}

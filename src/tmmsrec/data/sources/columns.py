@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from tmmsrec.data.problems import DataProblem
@@ -36,6 +37,8 @@ IMAGE = (
     "image_name",
 )
 
+_VALUE = re.compile(r"-?\d+(?:\.\d+)?|\d{4}-\d{2}-\d{2}.*")
+
 
 def plain(name: str) -> str:
     """A column name without case and marks."""
@@ -48,22 +51,27 @@ def find(names: Sequence[str], known: Sequence[str]) -> str | None:
     return next((there[plain(k)] for k in known if plain(k) in there), None)
 
 
-def choose(names: Sequence[str], wanted: str | None, known: Sequence[str], role: str, where: object) -> str:
+def like_data(names: Sequence[str]) -> bool:
+    """Whether names of columns look like a row of values: one of them is a number or a date."""
+    return any(_VALUE.fullmatch(name) for name in names)
+
+
+def choose(names: Sequence[str], wanted: str | None, known: Sequence[str], role: str, where: object, advice: str = "") -> str:
     """The column that plays ``role``: the wanted one, or the one with a known name.
 
     Raises:
-        DataProblem: it is not there; the message lists what is, and the nearest name.
+        DataProblem: it is not there; the message lists what is, the nearest name, and ``advice`` where none was wanted.
     """
     if wanted is not None:
         if wanted in names:
             return wanted
         close = difflib.get_close_matches(wanted, names, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
+        hint = f"; did you mean '{close[0]}'?" if close else "."
         raise DataProblem(f"{where} has no column '{wanted}' for the {role}{hint} It has: {', '.join(names)}")
     found = find(names, known)
     if found is None:
         raise DataProblem(
             f"{where} has no column for the {role}: it has {', '.join(names) or 'none'}; "
-            f"expected one of {', '.join(known[:6])}, ..., or say which column it is"
+            f"expected one of {', '.join(known[:6])}, ...{advice}"
         )
     return found

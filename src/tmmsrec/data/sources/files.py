@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from tmmsrec.data.engines import POSITION, Desk
 from tmmsrec.data.engines.duck import sql_name, sql_text
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.sources.columns import like_data
 
 PACKINGS = (".gz", ".zst")
 PARQUETS = (".parquet", ".pq")
@@ -84,7 +86,7 @@ def read_delimited(desk: Desk, path: Path, delimiter: str, names: list[str], quo
         f"read_csv({sql_text(path)}, auto_detect=false, header=true, delim={sql_text(delimiter)}, quote={sql_text(quote)}, "
         f"escape={sql_text(quote)}, columns={{{columns}}}, {sizes})"
     )
-    return _stored(desk, path, "*", reader)
+    return _stored(desk, path, "*", reader, partial(_find_ragged, path, delimiter, names, quote))
 
 
 def read_lines(desk: Desk, path: Path) -> ibis.Table:
@@ -169,12 +171,17 @@ def first_keys(path: Path) -> list[str]:
 
 
 def json_text(key: str) -> str:
-    """SQL for a key's value as text whatever its type: lists of words are joined by spaces, objects left out, empty is null."""
+    """SQL for a key's value as trimmed text of any type: lists of words are joined by spaces, objects left out, empty is null."""
+    return f"nullif(trim({json_id(key)}), '')"
+
+
+def json_id(key: str) -> str:
+    """SQL for a key's value as text exactly as it stands, for ids; lists and objects as in ``json_text``."""
     path = sql_text('$."' + key.replace('"', '\\"') + '"')
     joined = f"array_to_string(from_json(json_extract(json, {path}), '[\"VARCHAR\"]'), ' ')"
     return (
-        f"nullif(trim(CASE json_type(json, {path}) WHEN 'ARRAY' THEN {joined} WHEN 'OBJECT' THEN NULL "
-        f"ELSE json_extract_string(json, {path}) END), '')"
+        f"CASE json_type(json, {path}) WHEN 'ARRAY' THEN {joined} WHEN 'OBJECT' THEN NULL "
+        f"ELSE json_extract_string(json, {path}) END"
     )
 
 
@@ -189,19 +196,21 @@ def split_header(path: Path, delimiter: str | None = None) -> tuple[str, list[st
     names = [n.strip() or f"column_{i + 1}" for i, n in enumerate(next(csv.reader([line], delimiter=delimiter)))]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
-        raise DataProblem(f"{path} has two columns named '{twice[0]}'; rename one in its first line")
+        data = "; where that line is data, put one with the names of the columns above it" if like_data(names) else ""
+        raise DataProblem(f"{path} has two columns named '{twice[0]}'; rename one in its first line{data}")
     return delimiter, names
 
 
-def _stored(desk: Desk, path: Path, select: str, reader: str) -> ibis.Table:
+def _stored(desk: Desk, path: Path, select: str, reader: str, find_more: Callable[[], None] | None = None) -> ibis.Table:
     must_exist(path)
     # A window without an order is computed in the order in which rows arrive, which DuckDB keeps as in the file.
-    with _explained(path):
+    with _explained(path, find_more):
         return desk.store(f"SELECT {select}, row_number() OVER () - 1 AS {POSITION} FROM {reader}")
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, find_more: Callable[[], None] | None = None) -> Iterator[None]:
+    """Say what is wrong with a file that the engine cannot read; ``find_more`` looks for what only its format can have."""
     try:
         yield
     except duckdb.OutOfMemoryException:
@@ -210,6 +219,8 @@ def _explained(path: Path) -> Iterator[None]:
         text = str(problem)
         if kind_of(path) not in PARQUETS:
             _find_fault(path)
+            if find_more is not None:
+                find_more()
         elif "too small" in text or "magic bytes" in text.lower() or "footer" in text.lower():
             raise DataProblem(f"{path} is no complete Parquet file ({text.splitlines()[0]}); copy or write it again") from None
         raise DataProblem(f"{path} cannot be read: {_short(text)}") from None
@@ -231,6 +242,24 @@ def _find_fault(path: Path) -> None:
                 raise DataProblem(f"line {number} of {path} is not JSON{old}: {problem.msg}, column {problem.colno}") from None
             if not isinstance(found, dict):
                 raise DataProblem(f"line {number} of {path} is JSON but no object: {text.strip()[:60]!r}")
+
+
+def _find_ragged(path: Path, delimiter: str, names: list[str], quote: str) -> None:
+    """Raise DataProblem for the first line with more or fewer fields than the first one, or with a quote that is not closed."""
+    quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
+    rows = csv.reader((raw.decode("utf-8") for raw in lines(path)), delimiter=delimiter, strict=True, **quoting)
+    begun = 1
+    try:
+        for row in rows:
+            if row and len(row) != len(names):
+                raise DataProblem(
+                    f"line {begun} of {path} has {len(row)} fields ({delimiter.join(row)[:60]}) where its first line names "
+                    f"{len(names)} ({', '.join(names)}); complete it, or put quotes around a field that holds {delimiter!r}"
+                )
+            begun = rows.line_num + 1
+    except csv.Error as problem:
+        if "limit" not in str(problem):  # a field too long for this reader may be right: the engine's words are told
+            raise DataProblem(f'line {begun} of {path}: a quote is not closed, or text follows one; write "" for a quote') from None
 
 
 def _not_utf8(path: Path, number: int, raw: bytes, problem: UnicodeDecodeError) -> DataProblem:

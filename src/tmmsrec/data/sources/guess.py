@@ -14,6 +14,7 @@ from tmmsrec.data.sources.table import OBJECTS, TableEvents, TableItems
 from tmmsrec.data.sources.text import TextLines
 
 Format = Literal["auto", "table", "amazon", "recbole", "text"]
+EVENT_ROLES = {"user", "item", "time"}
 
 
 def source_of(
@@ -26,7 +27,7 @@ def source_of(
     Raises:
         DataProblem: an unknown format or role, or a file that is not there.
     """
-    unknown = sorted(set(columns or {}) - {"user", "item", "time", "item_id", "image"})
+    unknown = sorted(set(columns or {}) - EVENT_ROLES - {"item_id", "image"})
     if unknown:
         raise DataProblem(f"'{unknown[0]}' is no role of a column; known: user, item, time, item_id and image (of the item table)")
     events = events_file(Path(interactions), format, columns or {})
@@ -36,14 +37,15 @@ def source_of(
 def events_file(path: Path, format: Format, columns: Mapping[str, str]) -> EventsFile:
     """The reader for a file of events."""
     files.must_exist(path)
-    found = _events_format(path) if format == "auto" and not columns else "table" if format == "auto" else format
-    if found == "amazon":
+    if format == "auto":  # a column named for the events makes them a table; those of the item table say nothing of them
+        format = "table" if EVENT_ROLES & set(columns) else _events_format(path)
+    if format == "amazon":
         return AmazonReviews(path)
-    if found == "recbole":
+    if format == "recbole":
         return RecBoleInter(path)
-    if found == "text":
+    if format == "text":
         return TextLines(path)
-    if found == "table":
+    if format == "table":
         return TableEvents(path, columns.get("user"), columns.get("item"), columns.get("time"))
     raise DataProblem(f"unknown format '{format}'; known: {', '.join(get_args(Format))}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +31,10 @@ class TableEvents:
     def events(self, desk: Desk) -> Events:
         """Read the three columns; raises DataProblem for a missing one."""
         names = column_names(desk, self.path, every=False)
-        user = columns.choose(names, self.user, columns.USER, "user", self.path)
-        item = columns.choose(names, self.item, columns.ITEM, "item", self.path)
-        time = columns.choose(names, self.time, columns.TIME, "time", self.path)
-        raw = read(desk, self.path, [user, item, time])
+        user = columns.choose(names, self.user, columns.USER, "user", self.path, advice(self.path, names, "--user-column"))
+        item = columns.choose(names, self.item, columns.ITEM, "item", self.path, advice(self.path, names, "--item-column"))
+        time = columns.choose(names, self.time, columns.TIME, "time", self.path, advice(self.path, names, "--time-column"))
+        raw = read(desk, self.path, [user, item, time], ids=(user, item))
         table = raw.select(user=raw[user], item=raw[item], time=raw[time], position=raw.position)
         unit = "line" if files.kind_of(self.path) in OBJECTS else "row"
         return Events(table, str(self.path), unit, {"columns": {"user": user, "item": item, "time": time}})
@@ -54,11 +55,12 @@ class TableItems:
     def items(self, desk: Desk) -> Items:
         """Read them; raises DataProblem for a missing column or two that would get one name."""
         names = column_names(desk, self.path, every=True)
-        item = columns.choose(names, self.item, (*columns.ITEM, "id"), "item id", self.path)
+        more = advice(self.path, names, "--item-id-column")
+        item = columns.choose(names, self.item, (*columns.ITEM, "id"), "item id", self.path, more)
         image = columns.choose(names, self.image, (), "picture", self.path) if self.image else columns.find(names, columns.IMAGE)
         texts = [columns.choose(names, t, (), "text", self.path) for t in self.text] if self.text is not None else None
         wanted = texts if texts is not None else [n for n in names if n not in (item, image)]
-        raw = read(desk, self.path, [item, *wanted, *([image] if image else [])])
+        raw = read(desk, self.path, [item, *wanted, *([image] if image else [])], ids=(item,))
         kept = {free_name(n): as_text(raw[n]) for n in wanted}
         left_out = [n for n, e in zip(wanted, kept.values(), strict=True) if e is None]
         fields = {n: e for n, e in kept.items() if e is not None}
@@ -86,13 +88,21 @@ def column_names(desk: Desk, path: Path, *, every: bool) -> list[str]:
     raise DataProblem(f"{path}: files ending in '{kind}' are not known; give csv, tsv, jsonl or parquet, plain, .gz or .zst")
 
 
-def read(desk: Desk, path: Path, names: list[str]) -> ibis.Table:
-    """Some columns of a table file, plus ``position``."""
+def advice(path: Path, names: list[str], option: str) -> str:
+    """What to do where no column has a known name: the option that names it, or a first line where there seems to be none."""
+    said = f", or say which column it is: {option} NAME"
+    if files.kind_of(path) in TEXTS and columns.like_data(names):
+        said += "; its first line looks like data: where that is so, put a line with the names of the columns above it"
+    return said
+
+
+def read(desk: Desk, path: Path, names: list[str], ids: Sequence[str]) -> ibis.Table:
+    """Some columns of a table file, plus ``position``; those of ``ids`` exactly as they stand there."""
     kind = files.kind_of(path)
     if kind in files.PARQUETS:
         return files.read_parquet(desk, path, list(dict.fromkeys(names)))
     if kind in OBJECTS:
-        return files.read_json(desk, path, {n: files.json_text(n) for n in names})
+        return files.read_json(desk, path, {n: files.json_id(n) if n in ids else files.json_text(n) for n in names})
     delimiter, there = files.split_header(path, "\t" if kind == ".tsv" else None)
     return files.read_delimited(desk, path, delimiter, there)[[*dict.fromkeys(names), POSITION]]
 

@@ -1,0 +1,60 @@
+"""What the verbs say of files and folders: options that can be followed, commands that a shell takes, folders that are none."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_cli import call
+from tmmsrec.cli import doctor, screen
+from tmmsrec.data import store
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.study.audit import audit
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    rows = [f"u {u},i{(u + k) % 6},{1_600_000_000 + 86_400 * k}" for u in range(8) for k in range(5)]
+    (tmp_path / "events.csv").write_text("who,what,moment\n" + "\n".join(rows))
+    return tmp_path / "events.csv"
+
+
+COLUMNS = ("--user-column", "who", "--item-column", "what", "--time-column", "moment")
+QUICK = ("--method", "sasrec", "--width", 12, "--epochs", 1, "--quiet")
+
+
+def test_run_takes_the_columns_that_prepare_takes(events: Path, tmp_path: Path) -> None:
+    refused = call("run", "--interactions", events, "--out", tmp_path / "r", code=2).stderr
+    assert "say which column it is: --user-column NAME" in refused
+    (tmp_path / "items.csv").write_text("code,title\n" + "\n".join(f"i{n},thing {n}" for n in range(6)))
+    files = ("--interactions", events, "--items", tmp_path / "items.csv", "--item-id-column", "code")
+    said = call("run", *files, *COLUMNS, "--out", tmp_path / "a shop", *QUICK).stdout
+    ask = next(line for line in said.splitlines() if "recommend" in line and "--explain" in line).partition(": ")[2]
+    assert shlex.split(ask)[1:] == ["recommend", f"{tmp_path}/a shop/bundle", "--user", "u 0", "--explain"]
+    assert store.load(tmp_path / "a shop" / "data").features["text"].coverage == 1
+    assert len(call(*shlex.split(ask)[1:]).stdout.splitlines()) > 5
+
+
+def test_prepare_prints_commands_that_a_shell_takes(events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "program", lambda: "bin/tmmsrec")
+    said = call("prepare", events, *COLUMNS, "--out", tmp_path / "a shop").stdout
+    found = re.search(r"next: (.*), then (.*)\n", said)
+    assert found is not None
+    assert shlex.split(found[1]) == ["bin/tmmsrec", "extract", f"{tmp_path}/a shop"]
+    assert shlex.split(found[2]) == ["bin/tmmsrec", "fit", "tmmsrec", f"{tmp_path}/a shop"]
+
+
+def test_audit_advises_by_commands_that_a_shell_takes(dataset: Dataset, tmp_path: Path) -> None:
+    held = store.save(dataset, tmp_path / "a shop")
+    remedies = [finding.remedy for finding in audit(held, program="bin/tmmsrec")]
+    assert f"make them with: bin/tmmsrec extract '{tmp_path}/a shop'; or find out" in remedies
+
+
+def test_the_doctor_looks_at_the_folder_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "gflops", lambda: pytest.fail("the machine was measured"))
+    said = call("doctor", tmp_path, code=2)
+    assert said.stdout == ""
+    assert said.stderr == f"error: {tmp_path} is no Dataset: it has no dataset.json\n"
