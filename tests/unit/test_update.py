@@ -27,7 +27,7 @@ from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.recommender import Recommender
-from tmmsrec.study import going_on
+from tmmsrec.study import going_on, update_words
 from tmmsrec.study import update as updating
 from tmmsrec.study.claim import claim
 from tmmsrec.study.going_on import COUNTED, NEW_WEIGHTS, OLD_WEIGHTS, Going
@@ -436,3 +436,27 @@ def test_the_verb_says_what_came_what_stays_and_how_to_try_it(shelf):
     bad = CliRunner().invoke(app, [str(a) for a in ("update", shelf / "nowhere", *ask[2:])])
     assert bad.exit_code == 2
     assert "is no bundle" in bad.output
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("afile", "is a file"), ("full", "holds other files"), ("afile/under", "cannot be made")]
+)
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_learned(shelf, monkeypatch, name, said):
+    (shelf / "afile").write_text("mine")
+    (shelf / "full").mkdir()
+    (shelf / "full" / "mine.txt").write_text("mine")
+    came = night(shelf)
+    before = contents(shelf)
+    monkeypatch.setattr(updating, "learn", lambda *_: pytest.fail("something was learned"))
+    with pytest.raises(DataProblem, match=said):
+        update(shelf / "bundle", came, LITTLE, out=shelf / name)
+    assert contents(shelf) == before
+
+
+def test_events_of_the_future_are_taken_and_told(shelf):
+    with (shelf / "future.csv").open("w", newline="") as file:
+        events = [("u0", "B000", 4_000_000_000), ("u1", "B001", LATER)]
+        csv.writer(file).writerows([("user_id", "item_id", "timestamp"), *events])
+    done = update(shelf / "bundle", Inputs(shelf / "future.csv"), LITTLE, out=shelf / "next")
+    assert done.told["merged"]["events"]["in_the_future"] == 1
+    assert any("1 lie in the future" in line for line in update_words.came(done.told["merged"]))

@@ -57,7 +57,7 @@ def told(done: Updated, events: Path) -> None:
     for line in words.came(done.told["merged"]):
         screen.say(line)
     if not done.changed:
-        screen.say(f"Nothing in {events} is new: {done.folder} holds what it held.")
+        screen.say(f"Nothing in {events} is new: {done.folder} holds what the bundle held.")
         return
     screen.say(words.decision(done.told))
     screen.console().print(terminal.table(words.standing(done.told)))

@@ -31,6 +31,14 @@ FORMAT = 1
 HEAD = "bundle.json"
 
 
+def must_be_free(folder: Path) -> None:
+    """Raise DataProblem where a bundle cannot be put: at a file, or a folder that holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise DataProblem(f"{folder} is a file; choose an empty or new folder")
+    if folder.exists() and not (folder / HEAD).exists() and any(folder.iterdir()):
+        raise DataProblem(f"{folder} holds other files and no bundle; choose an empty or new folder")
+
+
 def write(folder: Path, state: State, about: Mapping[str, Any], encoders: Encoders) -> None:
     """Write a bundle, in the place of one that stands there.
 
@@ -38,8 +46,7 @@ def write(folder: Path, state: State, about: Mapping[str, Any], encoders: Encode
         DataProblem: the folder holds something else, ``about`` does not go to JSON, an encoder cannot be used by this version, or
             the disk refuses; what stood there before is untouched.
     """
-    if folder.exists() and not (folder / HEAD).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataProblem(f"{folder} holds other files and no bundle; choose an empty or new folder")
+    must_be_free(folder)
     head = {
         "format": FORMAT,
         "written_by": tmmsrec.__version__,

@@ -20,6 +20,7 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources.guess import events_file, items_file
 from tmmsrec.data.times import TimeChoice, day
 from tmmsrec.recommender.adding import Added, Encoders, with_items
+from tmmsrec.recommender.asking import now_seconds
 from tmmsrec.recommender.growing import with_log
 from tmmsrec.recommender.state import State
 from tmmsrec.study.recipe import Inputs
@@ -94,6 +95,7 @@ def taken(state: State, encoders: Encoders, brought: Brought, listener: Listener
     found = merge(state.dataset, events)
     counts = {**found.counts, "items": _counted(added, brought.unused, state.dataset)}
     counts["events"]["of_items_lacking_modalities"] = dropped
+    counts["events"]["in_the_future"] = int((events.times > now_seconds()).sum())
     least, lengths = least_events(found.dataset), found.dataset.interactions.lengths
     counts["users"]["short"] = {"fewer_than": least, "all": int((lengths < least).sum())}
     return News(with_log(state, _named(found.dataset, counts)), found.old, counts)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tmmsrec import values
+from tmmsrec.data import store
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.times import TimeChoice
 from tmmsrec.recommender import bundle
@@ -77,6 +78,7 @@ def update(
         ValueError: a change that the Training cannot take.
     """
     listener, how, target = listener or Silent(), how or Going(), Path(out or folder)
+    bundle.must_be_free(target)  # before hours of training, not after them
     state, about, encoders = bundle.read(Path(folder))
     refitted = _refitted(about)
     training = how.training(replace(_first_training(about), refit=refitted))
@@ -104,7 +106,7 @@ def update(
 def _workplace(target: Path) -> Iterator[Path]:
     """A folder beside the target for one process at a time; it stays only where a training was begun and stopped."""
     work = target.with_name(f"{target.name}.updating")
-    work.mkdir(parents=True, exist_ok=True)
+    store.make_folder(work)
     try:
         with claim(work, wait=False):
             try:

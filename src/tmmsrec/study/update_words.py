@@ -28,6 +28,7 @@ def came(counts: Mapping[str, Any]) -> list[str]:
             events["older_than_the_newest_of_their_user"],
             "are older than the newest known of their user, and stand at their time",
         ),
+        (events.get("in_the_future", 0), "lie in the future, and their users are answered as of then: are the times right?"),
     ):
         said += [f"  {count:,} {what}."] if count else []
     short = users["short"]
