@@ -10,19 +10,19 @@ from tmmsrec.nn.time import TIE
 from tmmsrec.studies._plan import FLOORS, entrant
 from tmmsrec.study.study import Study, Sweep
 
-BLOCKS = (1, 2, 3, 4)
+BLOCKS = {"1 block": 1, "2 blocks": 2, "3 blocks": 3, "4 blocks": 4}
 RATES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 WIDTHS = (66, 126, 258, 510, 768, 1026)  # the nearest multiples of six to powers of two, and the paper's best
 
 STUDY = Study(
     "Figure 7: sensitivity",
     FLOORS
-    | {f"{n} blocks": entrant("tmmsrec", backbone=Attention(blocks=n)) for n in BLOCKS}
+    | {name: entrant("tmmsrec", backbone=Attention(blocks=n)) for name, n in BLOCKS.items()}
     | {f"drop rate {p}": entrant("tmmsrec", time=TIE(dropout=p)) for p in RATES}
     | {f"width {d}": entrant("tmmsrec", width=d) for d in WIDTHS},
     subject="2 blocks",  # the paper's own, and 126 wide as all studies are
     sweeps=(
-        Sweep("blocks", {f"{n} blocks": n for n in BLOCKS}),
+        Sweep("blocks", BLOCKS),
         Sweep("drop rate inside TIE", {f"drop rate {p}": p for p in RATES}),
         Sweep("width d of each modality", {f"width {d}": d for d in WIDTHS}),
     ),
