@@ -189,3 +189,10 @@ def test_a_bad_question_does_not_touch_the_others():
     assert [type(one).__name__ for one in found] == ["Answer", "UnknownId", "DataProblem", "DataProblem", "Answer"]
     assert items(found[4].items) == items(mine.recommend(6, k=2))
     assert mine.ask([]) == []
+
+
+def test_what_was_added_is_among_what_it_says_it_holds():
+    mine = held()
+    users, events = len(mine.people), mine.people.events
+    mine.add_events([(999, mine.catalog.ids[1], START)])
+    assert f"{users + 1:,} users, {len(mine.catalog):,} items, {events + 1:,} events" in repr(mine)

@@ -71,6 +71,7 @@ def test_added_items_are_filtered_too():
         ({"brand": {"min": 1}}, r"where\.brand: the field holds no numbers"),
         ({"price": {}}, r"where\.price: a range has"),
         ({"price": {"from": 1}}, r"where\.price: a range has"),
+        ({"price": {"min": 50, "max": 10}}, r"where\.price: no number is at least 50 and at most 10"),
         ({"price": {"min": "1"}}, r"where\.price\.min: must be a number"),
         ({"price": {"min": float("nan")}}, r"where\.price\.min: must be a number"),
         ({"brand": [["Nord"]]}, r"where\.brand: give a value"),

@@ -81,6 +81,8 @@ class Filters:
                 raise DataProblem(f"where.{field}.{name}: must be a number, got {end!r}")
         numbers = self._as_numbers(field)
         low, high = wanted.get("min", -math.inf), wanted.get("max", math.inf)
+        if low > high:
+            raise DataProblem(f"where.{field}: no number is at least {low:g} and at most {high:g}; exchange 'min' and 'max'")
         result: NDArray[np.bool_] = (numbers >= low) & (numbers <= high)  # NaN is in no range
         return result
 

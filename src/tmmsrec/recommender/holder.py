@@ -109,4 +109,6 @@ class Holder:
         return self._live.state.method.reads_now
 
     def __repr__(self) -> str:
-        return f"Recommender({type(self.method).__name__} over {self._live.state.dataset!r})"
+        people, state = self.people, self._live.state
+        sizes = f"{len(people):,} users, {len(state.dataset.catalog):,} items, {people.events:,} events"
+        return f"Recommender({type(state.method).__name__} over {self.name}: {sizes})"
