@@ -70,7 +70,7 @@ def test_a_report_of_a_study_under_way_says_what_is_missing(place: Path, tmp_pat
     kept = out / "studies" / "table6-fusion.json"
     kept.write_text(kept.read_text().replace('"methods":["TMMSRec-add"]', '"methods":[]'))
     said = call("report", out).output
-    assert re.search(r"TMMSRec-mlp lacks 2 runs", said)
+    assert re.search(r"TMMSRec-mlp lacks one run", said)
     assert "TMMSRec-add" in said
 
 

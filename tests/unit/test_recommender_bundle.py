@@ -127,7 +127,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(shopkeeper, tmp_path):
         shopkeeper.save(tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DataProblem, match="holds other files and no bundle"):
+    with pytest.raises(DataProblem, match="is a file; choose"):
         shopkeeper.save(tmp_path / "file")
 
 

@@ -70,7 +70,7 @@ def _gathered(where: Sequence[Path], only: Sequence[str], data: Path | None) -> 
                 if results.runs or results.study.more is not None:
                     found.append(results)
                 for method, runs in results.missing.items():
-                    screen.say(f"{name} on {results.dataset.name}: {method} lacks {runs} runs")
+                    screen.say(f"{name} on {results.dataset.name}: {method} lacks {'one run' if runs == 1 else f'{runs} runs'}")
     return found
 
 
