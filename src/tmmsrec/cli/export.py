@@ -52,16 +52,14 @@ def vectors(
 
     state = Recommender.load(bundle).state
     done = write_vectors(state, out, None if at is None else moment(at))
-    beside = state.method.beside
-    screen.pairs(
-        "",
-        {
-            "items": f"{out / 'items.parquet'}, {done.items:,} vectors of {done.width} numbers",
-            "left out": f"{out / 'left_out.parquet'}, {done.items_left_out:,} items of which the method reads nothing",
-            "users": f"{out / 'users.parquet'}, {done.users:,} vectors; {done.users_left_out:,} users have none at that moment",
-        }
-        | ({"scores": "the inner product and what the method adds beside it, which vectors do not have"} if beside else {}),
-    )
+    told = {
+        "items": f"{out / 'items.parquet'}, {done.items:,} vectors of {done.width} numbers",
+        "left out": f"{out / 'left_out.parquet'}, {done.items_left_out:,} items of which the method reads nothing",
+        "users": f"{out / 'users.parquet'}, {done.users:,} vectors; {done.users_left_out:,} users have none at that moment",
+    }
+    if state.method.beside:
+        told["scores"] = "the inner product and what the method adds beside it, which vectors do not have"
+    screen.pairs("", told)
 
 
 def _and(numbers: tuple[int, ...]) -> str:

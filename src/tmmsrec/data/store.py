@@ -33,6 +33,7 @@ from tmmsrec.data.problems import DataProblem, NewerFormat
 from tmmsrec.data.swap import put_back, remove, swap
 
 FORMAT = 2
+HEAD = "dataset.json"
 
 
 def make_folder(folder: Path) -> None:
@@ -49,12 +50,12 @@ def make_folder(folder: Path) -> None:
         raise DataProblem(f"the folder {folder} cannot be made, for {why}; write to another place") from None
 
 
-def must_be_free(folder: Path) -> None:
-    """Raise DataProblem where a Dataset cannot be put: at a file, or a folder that holds something else."""
+def must_be_free(folder: Path, head: str = HEAD, what: str = "Dataset") -> None:
+    """Raise DataProblem where a folder of ours, told by its file ``head``, cannot be put: at a file, or among other files."""
     if folder.exists() and not folder.is_dir():
         raise DataProblem(f"{folder} is a file; choose an empty or new folder")
-    if folder.exists() and not (folder / "dataset.json").exists() and any(folder.iterdir()):
-        raise DataProblem(f"{folder} holds other files and no Dataset; choose an empty or new folder")
+    if folder.exists() and not (folder / head).exists() and any(folder.iterdir()):
+        raise DataProblem(f"{folder} holds other files and no {what}; choose an empty or new folder")
 
 
 @contextmanager
@@ -142,7 +143,7 @@ def save(dataset: Dataset, folder: Path | str) -> Dataset:
         for name, features in dataset.features.items():
             _write_features(fresh / "features" / name, features)
         about = {"format": FORMAT, "name": dataset.name, "counts": dataset.table2(), "report": dataset.report}
-        (fresh / "dataset.json").write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
+        (fresh / HEAD).write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
     return load(folder)
 
 
@@ -201,7 +202,7 @@ def load(folder: Path | str, *, features: bool = True) -> Dataset:
         NewerFormat: written by a later version.
     """
     folder = Path(folder)
-    about = read_about(folder / "dataset.json", "Dataset", FORMAT)
+    about = read_about(folder / HEAD, "Dataset", FORMAT)
     try:
         users = Ids(pq.read_table(folder / "users.parquet")["id"], first=0, what="user")
         table = _read_items(folder)

@@ -23,10 +23,10 @@ Y1971, Y2100 = 31_536_000, 4_102_444_800
 
 # Blanks by name: what \s stands for differs between the engines.
 _GAP = r"[ \t\n\f\r]"
-DAY_AND_CLOCK = "^" + _GAP + r"*(\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?)"
-_CLOCK = r"[T ]\d{2}:\d{2}(?::\d{2})?(?:[.,]\d+)?"
+_DAY, _CLOCK = "^" + _GAP + r"*(\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(?::\d{2})?"
 _ZONE = _GAP + r"?(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)"  # of a clock: a day alone has none
-ISO = "^" + _GAP + r"*\d{4}-\d{2}-\d{2}(?:" + _CLOCK + "(?:" + _ZONE + ")?)?" + _GAP + "*$"
+DAY_AND_CLOCK = _DAY + "(?:" + _CLOCK + ")?)"
+ISO = _DAY + "(?:" + _CLOCK + r"(?:[.,]\d+)?(?:" + _ZONE + ")?)?)" + _GAP + "*$"
 OFFSET = r":\d{2}(?:[.,]\d+)?" + _GAP + r"?([+-])(\d{2}):?(\d{2})?" + _GAP + "*$"
 # Read as a number by one engine and not by another: 1_000 (DuckDB), 1000d, 1000f and marks without a shape around it (Java).
 ODD_NUMBER = r"_|[dDfF]" + _GAP + r"*$|[\x00-\x08\x0e-\x1f]"

@@ -62,8 +62,7 @@ def write_vectors(state: State, folder: Path | str, at: asking.Moment | None = N
     folder = Path(folder)
     if state.vectors is None:
         raise DataProblem(f"{type(state.method).__name__} scores by no inner product, so there are no vectors to export")
-    if folder.exists() and not (folder / HEAD).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataProblem(f"{folder} holds other files and no exported vectors; choose an empty or new folder")
+    store.must_be_free(folder, HEAD, "exported vectors")
     moment = asking.now_seconds() if at is None else asking.seconds_of(at, "at")
     knows = state.knows.cpu().numpy()
     rows, others = np.flatnonzero(knows), np.flatnonzero(~knows[1:]) + 1

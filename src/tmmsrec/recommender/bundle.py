@@ -33,10 +33,7 @@ HEAD = "bundle.json"
 
 def must_be_free(folder: Path) -> None:
     """Raise DataProblem where a bundle cannot be put: at a file, or a folder that holds something else."""
-    if folder.exists() and not folder.is_dir():
-        raise DataProblem(f"{folder} is a file; choose an empty or new folder")
-    if folder.exists() and not (folder / HEAD).exists() and any(folder.iterdir()):
-        raise DataProblem(f"{folder} holds other files and no bundle; choose an empty or new folder")
+    store.must_be_free(folder, HEAD, "bundle")
 
 
 def write(folder: Path, state: State, about: Mapping[str, Any], encoders: Encoders) -> None:

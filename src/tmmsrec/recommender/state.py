@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -127,11 +127,8 @@ class State:
         """[I+1] Euclidean lengths of the item vectors, biases left out."""
         if self.vectors is None:
             return torch.zeros(0)
-        ends = [-1, *(self.unbiased == 0).nonzero()[:, 0].tolist(), len(self.unbiased)]
-        runs = [self.vectors[:, a + 1 : b] for a, b in pairwise(ends) if b > a + 1]  # views: the vectors are not held twice
-        lengths = [run.norm(dim=1) for run in runs] or [self.vectors.new_zeros(len(self.vectors))]
-        whole: Tensor = lengths[0] if len(lengths) == 1 else torch.stack(lengths).norm(dim=0)
-        return whole
+        blocks = torch.split(self.vectors, _BLOCK)  # the vectors are not held twice
+        return torch.cat([(block * self.unbiased).norm(dim=1) for block in blocks])
 
     @cached_property
     def slices(self) -> dict[str, slice]:

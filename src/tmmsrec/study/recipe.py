@@ -14,7 +14,6 @@ from tmmsrec.models.base import Method
 from tmmsrec.training import Training
 
 TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus")
-_ROWS = {"user": "users", "event": "events"}  # what a batch holds
 MANY = 100_000  # items above which tmmsrec-plus, which compares each with every other, is trained only when asked for
 
 
@@ -143,10 +142,10 @@ def told_of(methods: Mapping[str, Method], recipe: Recipe) -> list[str]:
     trained: dict[tuple[Training, str], list[str]] = {}
     for name, method in methods.items():
         if method.learned:
-            trained.setdefault((recipe.training_of(name), _ROWS[method.per]), []).append(name)
+            trained.setdefault((recipe.training_of(name), method.per), []).append(name)
     told = [
-        f"{', '.join(names)}: batches of {how.batch} {rows}, at most {how.epochs} epochs, patience {how.patience}."
-        for (how, rows), names in trained.items()
+        f"{', '.join(names)}: batches of {how.batch} {row}s, at most {how.epochs} epochs, patience {how.patience}."
+        for (how, row), names in trained.items()
     ]
     fields = {c.partition("=")[0]: c for c in (*recipe.usual, *recipe.changes) if any(_takes(m, c) for m in methods.values())}
     changed = [f"Set where a method has it: {', '.join(fields.values())}."] if fields else []

@@ -151,7 +151,7 @@ class Study:
         return dataclasses.replace(self, entrants=changed)
 
     def quick(self, seeds: int = 1) -> Study:
-        """A look at the whole study in minutes: narrow, short, one seed, no tuning; its title says so."""
+        """A look at the whole study in minutes: narrow, short, no tuning; its title says so."""
         entrants = {name: entrant.quick() for name, entrant in self.entrants.items()}
         told = "one seed" if seeds == 1 else f"{seeds} seeds"
         title = f"{self.title} (--quick: width {QUICK_WIDTH}, {QUICK_EPOCHS} epochs, {told}, no tuning: only a look)"
