@@ -71,10 +71,12 @@ def _run(service: Service, listening: socket.socket, host: str) -> None:
     )
     port = listening.getsockname()[1]
     named = f"[{host}]" if ":" in host else host
-    kept = service.serving.journal if service.journal is not None else "nowhere (--read-only)"
+    kept = (
+        f"what is sent is kept in {service.serving.journal}" if service.journal is not None else "nothing can be sent (--read-only)"
+    )
     if service.serving.search is not None:
         screen.say(told(service.shelf.main.recommender))
-    screen.say(f"http://{named}:{port}    {service.shelf.main.recommender!r}; what is sent is kept in {kept}")
+    screen.say(f"http://{named}:{port}    {service.shelf.main.recommender!r}; {kept}")
     uvicorn.Server(config).run(sockets=[listening])
 
 
