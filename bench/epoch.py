@@ -47,7 +47,7 @@ def _row(users: int, events: int) -> Row:
             found = json.loads(said.splitlines()[-1])
     note = f"{found['own']:.0f} MB of its own before the step, {found['opened']:.1f} s to open the folder"
     name = f"first step of an epoch, {users * events:,} events of {users:,} users"
-    return Row(name, 60.0, found["started"], "s", False, note, found)
+    return Row(name, 60.0, found["started"], "s", False, note, {"users": users, "events": events, **found})
 
 
 def make(users: int, events: int, folder: Path) -> dict[str, Any]:
@@ -90,7 +90,23 @@ def _own() -> float:
     return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
 
 
+def draw(rows: list[dict[str, Any]], folder: Path) -> None:
+    """What the first step held against the events of the log, from what ``python -m bench epoch --out`` wrote."""
+    from tmmsrec.study.charts import Curve, Lines
+    from tmmsrec.study.render.draw import save
+
+    of: dict[int, list[tuple[int, float]]] = {}
+    for numbers in (row["numbers"] for row in rows):
+        of.setdefault(numbers["users"], []).append((numbers["users"] * numbers["events"], numbers["own"]))
+    curves = [Curve(f"{users:,} users", tuple(points), f"s{n}") for n, (users, points) in enumerate(sorted(of.items()), 1)]
+    sizes = tuple(sorted({events for points in of.values() for events, _ in points}))
+    save(Lines(tuple(curves), "events in the log", "MB of the process' own", at=sizes), folder / "epoch-memory")
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "draw":  # FILE that "python -m bench epoch --out" wrote, FOLDER
+        draw(json.loads(Path(sys.argv[2]).read_text())["rows"], Path(sys.argv[3]))
+        sys.exit()
     _, what, users, events, folder, begun = sys.argv
     done = make(int(users), int(events), Path(folder)) if what == "make" else measure(Path(folder), float(begun))
     print(json.dumps(done))

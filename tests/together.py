@@ -36,6 +36,7 @@ def jobs() -> dict[str, Job]:
     found = {name: Job(method, HOW, seed=3) for name, method in methods.items()}
     by_row = replace(HOW, optimiser=replace(HOW.optimiser, tables="rowwise"))
     found["rows"] = replace(found["rows"], training=by_row)
+    found["one row"] = Job(plain, replace(HOW, batch=1, epochs=2), seed=3)  # one of two processes has nothing, step by step
     return found | {"refit": Job(plain, replace(HOW, refit=True, bf16=True), seed=4)}
 
 

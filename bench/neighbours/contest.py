@@ -218,11 +218,9 @@ def _importing(python: Path, contender: Contender, setting: Setting, rules: Rule
 def _said(command: list[str], setting: Setting, rules: Rules) -> str:
     """What a process of a contender printed; it finds this folder, and tmmsrec only in our own environment."""
     paths = [str(_ROOT), *([str(Path(tmmsrec.__file__).parents[1])] if command[0] == sys.executable else [])]
-    # Threads that wait sleep, for everybody: on a machine with other work spinning costs a factor.
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
-        "OMP_WAIT_POLICY": "PASSIVE",
         "OMP_NUM_THREADS": str(setting.threads),
         "MKL_NUM_THREADS": str(setting.threads),
     }

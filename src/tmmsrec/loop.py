@@ -133,7 +133,7 @@ class Loop:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.optimiser = optimiser(model, training.optimiser)
-        self.state = Checkpoint(best_weights=_copy(model), best=best)
+        self.state = Checkpoint(best_weights={name: t.detach().clone() for name, t in model.state_dict().items()}, best=best)
         loss = torch.compile(lesson.loss, dynamic=True) if training.compile else lesson.loss
         self._loss = shared(loss, model, self.processes)
 
@@ -219,11 +219,12 @@ class Loop:
         loss, value, last = self._mean_loss(), None, state.epoch + 1 == how.epochs
         if self.valid is None:
             if last:
-                state.best_epoch, state.best_weights = state.epoch, _copy(self.model)
+                self._keep()
         elif (state.epoch + 1) % how.every == 0 or last:
             value = float(self.metric(rank_shared(self.model, self.valid, self.processes, history=self.lesson.length).ranks).mean())
             if value > state.best:
-                state.best, state.best_epoch, state.best_weights = value, state.epoch, _copy(self.model)
+                state.best = value
+                self._keep()
         state.history.append(
             {
                 "epoch": state.epoch,
@@ -240,6 +241,13 @@ class Loop:
             0,
             torch.zeros((), dtype=torch.float64),
         )
+
+    @torch.no_grad()
+    def _keep(self) -> None:
+        """Write this epoch's weights over those that were best: a second copy would be as large as the model."""
+        self.state.best_epoch = self.state.epoch
+        for name, tensor in self.model.state_dict().items():
+            self.state.best_weights[name].copy_(tensor)
 
     @property
     def _out_of_patience(self) -> bool:
@@ -270,7 +278,3 @@ def _number(*names: int) -> int:
 
 def _nobody(_: Progress) -> None:
     """The watcher of a process that does not speak."""
-
-
-def _copy(model: Model) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -44,7 +44,7 @@ class Need:
         parameters: and what else is kept with the weights.
         gradients: those that are as large as their parameters.
         optimiser: its state.
-        best: the weights that did best so far; as much again for the moment in which better ones are copied.
+        best: the weights that did best so far; better ones are written over them.
         features: rows that the model holds.
         stored: rows that stay on disk; they are no part of the sum.
         log: the rows of a pass, and their order.
@@ -65,9 +65,9 @@ class Need:
 
     @property
     def total(self) -> int:
-        """At the moment that takes the most: a step, a ranking, or better weights being copied."""
+        """At the moment that takes the most: a step, or a ranking."""
         held = self.process + self.parameters + self.gradients + self.optimiser + self.best + self.features + self.log
-        return held + max(self.step, self.ranking, self.best)
+        return held + max(self.step, self.ranking)
 
     def said(self, of: int | None = None) -> str:
         """One line with its parts; ``of`` is what the machine has."""

@@ -37,7 +37,8 @@ class Training:
     Attributes:
         epochs: most passes over the training rows.
         rows: most rows of a pass, drawn anew for each; None for all.  Where a whole pass takes long, validation comes sooner.
-        batch: rows per step: users, or events for a method that is trained per event.
+        batch: rows per step: users, or events for a method that is trained per event.  It is the mean: every step has about as
+            many targets, so one over users of short histories has more of them.
         optimiser: Adam and its schedule.
         metric: what is watched on the validation part; the weights that did best are kept.
         patience: epochs without a better value before stopping.

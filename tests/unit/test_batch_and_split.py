@@ -10,7 +10,7 @@ from scipy import stats
 
 from tests.conftest import DAY, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import Rows, ranking_batches, training_batches
+from tmmsrec.data.batch import Rows, _even, ranking_batches, training_batches
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Negatives, Sampler
 from tmmsrec.data.problems import DataProblem
@@ -190,7 +190,7 @@ def test_a_pass_can_be_a_share_of_the_rows():
     met = np.zeros(33)
     for epoch in range(300):
         batches = list(training_batches(part, size=4, length=50, sampler=sampler, seed=(epoch,), most=11))
-        assert sorted(len(b.users) for b in batches) == [3, 4, 4]
+        assert len(batches) == 3
         users = np.concatenate([b.users.numpy() for b in batches])
         assert len(set(users.tolist())) == 11
         spans = sorted((int(b.mask.sum(1).min()), int(b.mask.sum(1).max())) for b in batches)
@@ -309,3 +309,26 @@ def test_what_a_draw_does_not_need_is_not_made():
     for how in (Negatives(), Negatives(shared=4), Negatives(per_step=1)):
         assert not {"_probability", "_cumulative", "_share"} & set(vars(Sampler(part, 30, how)))
     assert Sampler(part, 30, Negatives()).draw(np.arange(3), 5, np.random.default_rng(0)).shape == (3, 5, 0)
+
+
+def test_every_step_of_a_pass_has_about_as_many_targets_whatever_the_lengths():
+    rng = np.random.default_rng(0)
+    lengths = np.sort(3 + rng.geometric(0.1, 400))
+    log = Interactions.of(np.repeat(np.arange(400), lengths), rng.integers(1, 31, lengths.sum()), np.arange(lengths.sum()), 400)
+    part = LeaveOneOut().cut(log).train
+    batches = list(training_batches(part, size=20, length=50, sampler=Sampler(part, 30, Negatives()), seed=(0,)))
+    assert len(batches) == 20
+    events = np.array([b.events for b in batches])
+    assert events.sum() == np.minimum(lengths - 3, 50).sum()
+    assert events.min() > 0.8 * events.mean()
+    assert events.max() < 1.2 * events.mean()
+    assert max(len(b.users) for b in batches) > 5 * min(len(b.users) for b in batches)
+
+
+@pytest.mark.parametrize("targets", [[1, 1, 1, 1, 1], [0, 0, 9], [40, 1, 1, 1, 1], [1, 1, 1, 1, 40], [7]])
+def test_no_step_is_without_rows(targets):
+    for parts in range(1, len(targets) + 1):
+        found = _even(np.arange(len(targets)), np.array(targets), parts)
+        assert len(found) == parts
+        assert all(len(one) for one in found)
+        np.testing.assert_array_equal(np.concatenate(found), np.arange(len(targets)))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.neighbours import telling
+from bench import epoch
+from bench.neighbours import scaling, telling
 from bench.neighbours.__main__ import main
 from bench.neighbours.contest import Contest, Turn
 from bench.neighbours.desk import Desk, Events, left_padded
@@ -136,3 +137,18 @@ def test_a_run_from_end_to_end(tmp_path):
         assert turn.peak_mb > 50
     assert contest.ratios("padded reference")[0] > 0
     assert "padded reference" in (tmp_path / "out.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_cost_of_an_event_is_measured_here_and_by_processes_together():
+    tiny = scaling.Point(users=40, items=30, length=4, width=12)
+    for point in (tiny, replace(tiny, processes=2)):
+        found = scaling.cost(point, seconds=0.05)
+        assert found.processor > 0
+        assert found.wall > 0
+
+
+def test_memory_is_drawn_against_events(tmp_path):
+    rows = [{"numbers": {"users": users, "events": events, "own": 400.0}} for users, events in ((10, 3), (10, 9), (40, 3))]
+    epoch.draw(rows, tmp_path)
+    assert "40 users" in (tmp_path / "epoch-memory.svg").read_text()

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from tmmsrec.nn.dots import dots
 from tmmsrec.nn.losses import (
     BCE,
     BPR,
@@ -176,3 +177,10 @@ def test_every_loss_pulls_the_target_up_and_is_smallest_when_it_is_far_ahead(los
 def test_senseless_fields_are_refused(wrong):
     with pytest.raises(ValueError, match=r"at least one|between|above"):
         wrong()
+
+
+@pytest.mark.parametrize("others", [1, 2, 65])
+def test_products_of_rows_with_a_few_others_are_the_same_by_either_way(others):
+    rows, them = torch.randn(7, 12, dtype=torch.float64), torch.randn(7, others, 12, dtype=torch.float64)
+    expected = torch.stack([other @ row for row, other in zip(rows, them, strict=True)])
+    torch.testing.assert_close(dots(rows, them), expected)

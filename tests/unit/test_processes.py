@@ -31,7 +31,7 @@ STILL = ["entry.dropout=0", "backbone.dropout=0", "time.dropout=0", "width=12"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     to = tmp_path_factory.mktemp("data") / "small"
-    store.save(small(users=39), to)  # 31 of them to learn from: the last batch of ten has one row
+    store.save(small(users=39), to)
     return to
 
 
@@ -66,7 +66,7 @@ def test_two_processes_train_to_the_curve_of_one(name, folder, together, tmp_pat
     assert two.about["processes"] == 2
     assert alone.about["processes"] == 1
     # bfloat16 has 8 bits, and sums of two shares round elsewhere than one sum does
-    near = 2e-2 if job.training.bf16 else 1e-5
+    near = 2e-2 if job.training.bf16 else 5e-5
     for mine, theirs in zip(alone.history, two.history, strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=near)
         assert theirs["events"] == mine["events"]
@@ -136,7 +136,7 @@ def test_shares_laid_together_are_the_batch(folder):
     data = store.load(folder)
     train, how = LeaveOneOut().cut(data.interactions).train, jobs()["bce"].method.negatives
     sampler = Sampler(train, data.n_items, how)
-    common = {"size": 10, "length": 20, "sampler": sampler, "seed": (1, 2)}
+    common = {"size": 2, "length": 20, "sampler": sampler, "seed": (1, 2)}
     whole = list(training_batches(train, **common))
     shares = [list(training_batches(train, **common, share=Processes(rank, 3).share)) for rank in range(3)]
     assert any(not len(batch.users) for batch in shares[2])

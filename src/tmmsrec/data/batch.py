@@ -102,6 +102,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.users)
 
+    def targets(self, per: Per) -> NDArray[np.int64]:
+        """[n] how many targets each row has."""
+        return self.steps if per == "user" else np.ones_like(self.steps)
+
     @classmethod
     def of(cls, part: Part, length: int, per: Per) -> Rows:
         """The rows of a training part.
@@ -140,14 +144,14 @@ def training_batches(
     most: int | None = None,
     share: Callable[[int], NDArray[np.int64]] | None = None,
 ) -> Iterator[Batch]:
-    """One pass over a training part: every row once, or a random share of them, in batches of similar lengths.
+    """One pass over a training part: every row once, or a random share of them, in batches of similar lengths and as many targets.
 
     Every random choice is a function of ``seed`` and the batch's number, so a pass can be taken up again after ``skip``
     batches and gives the very same ones.
 
     Args:
         part: where sequences stop.
-        size: rows per batch.
+        size: rows per batch, on average: one of short histories has more, one of long ones fewer.
         length: most events read per row (the paper's n = 50).
         sampler: draws the negatives.
         seed: integers that name this pass, for instance (seed, epoch).
@@ -161,7 +165,7 @@ def training_batches(
     rows = Rows.of(part, length, per)
     taken = np.arange(len(rows)) if most is None or most >= len(rows) else rng.choice(len(rows), most, replace=False)
     order = taken[np.lexsort((rng.random(len(taken)), rows.steps[taken]))]  # equal lengths in random order
-    chunks = [order[i : i + size] for i in range(0, len(order), size)]
+    chunks = _even(order, rows.targets(per)[order], -(-len(order) // size))
     for number, which in enumerate(rng.permutation(len(chunks))):
         if number < skip:
             continue
@@ -187,6 +191,21 @@ def training_batches(
             events=int(asked.sum()),
         )
         yield whole if share is None else whole.only(torch.from_numpy(share(len(chosen))))
+
+
+def _even(order: NDArray[np.int64], targets: NDArray[np.int64], parts: int) -> list[NDArray[np.int64]]:
+    """Rows in their order, cut into so many parts of about as many targets each; no part is empty.
+
+    Parts of as many rows each would let a step over short histories, which has few targets, move the weights as far as one over
+    long ones.
+    """
+    if not parts:
+        return []
+    done, number = np.cumsum(targets), np.arange(1, parts)
+    cuts = np.searchsorted(done * parts, done[-1] * number, side="right")
+    # Where one row has the targets of several parts, the next cuts are at the rows after it, or before the last ones.
+    cuts = np.maximum.accumulate(np.maximum(cuts, 1) - number) + number
+    return np.split(order, np.minimum(cuts, len(order) - parts + number))
 
 
 def ranking_batches(part: Part, *, size: int, length: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:

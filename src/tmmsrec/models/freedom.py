@@ -15,6 +15,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import PairMethod, VectorModel, features_of
+from tmmsrec.nn.dots import dots
 from tmmsrec.nn.graph import Edges, Memory, UserItemGraph, nearest, propagate
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.nn.losses import bpr
@@ -215,7 +216,7 @@ class FREEDOMModel(VectorModel):
 
 def _bpr(users: Tensor, items: Tensor) -> Tensor:
     """Users [T, d], items [T, 1 + K, d] with the target first."""
-    scores = torch.einsum("td,tkd->tk", users, items)
+    scores = dots(users, items)
     return bpr(scores[:, 0], scores[:, 1:])
 
 

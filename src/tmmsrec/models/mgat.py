@@ -16,6 +16,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import PairMethod, VectorModel, features_of
+from tmmsrec.nn.dots import dots
 from tmmsrec.nn.graph import Edges, Memory, UserItemGraph
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.nn.losses import bpr
@@ -162,7 +163,7 @@ class MGATModel(VectorModel):
         """BPR over the pairs."""
         users, items = self.tables()
         rows = torch.cat([batch.at_targets(batch.targets)[:, None], batch.at_targets(batch.negatives)], dim=1)
-        scores = torch.einsum("td,tkd->tk", users[batch.users[batch.asked]], items[rows])
+        scores = dots(users[batch.users[batch.asked]], items[rows])
         mean = bpr(scores[:, 0], scores[:, 1:])
         return mean if self.value.loss == "mean" else mean * (len(rows) / math.log(2))
 

@@ -13,6 +13,7 @@ from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
 from tmmsrec.models.base import PairMethod, VectorModel, features_of
+from tmmsrec.nn.dots import dots
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.nn.losses import bpr
 from tmmsrec.nn.users import UserRows
@@ -112,7 +113,7 @@ class VBPRModel(VectorModel):
         """BPR, mean over triples, and the penalties."""
         rows = torch.cat([batch.targets, batch.negatives[:, 0]], dim=1)
         users, items = self.users(batch), self.items(rows)
-        scores = torch.einsum("bd,bkd->bk", users, items)
+        scores = dots(users, items)
         return bpr(scores[:, 0], scores[:, 1:]) + self._penalty(users, items)
 
     def _penalty(self, users: Tensor, items: Tensor) -> Tensor:

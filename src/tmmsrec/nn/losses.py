@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tmmsrec.nn.dots import dots
 from tmmsrec.nn.softmax import cross_entropy
 
 ItemVectors = Callable[..., Tensor]
@@ -130,7 +131,7 @@ def _asked(states: Tensor, targets: Tensor, drawn: Drawn, items: ItemVectors) ->
     """Scores [T] of the targets and [T, K] of each step's own negatives."""
     # One look-up for both: the gradient of a big table is dense, so each look-up costs a pass over all of it.
     vectors = items(torch.cat([targets[:, None], drawn.items], dim=1))
-    scores = torch.einsum("td,tkd->tk", states, vectors)
+    scores = dots(states, vectors)
     return scores[:, 0], scores[:, 1:]
 
 
