@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tmmsrec
-from bench.neighbours.environments import NEIGHBOURS, OURS, Contender, Missing, interpreter
+from bench.neighbours.environments import NEIGHBOURS, OURS, OWN, Contender, Missing, interpreter
 from bench.neighbours.logs import Cut
 from bench.neighbours.setting import Setting
 from bench.neighbours.verdict import by_epoch, seconds_to
@@ -111,7 +111,7 @@ class Contest:
     @property
     def fastest(self) -> str | None:
         """The fastest of the others: with the most events per second in the middle of the rounds."""
-        speeds = {name: sorted(t.events_per_second for t in self.of(name)) for name in self.names if name != OURS.name}
+        speeds = {name: sorted(t.events_per_second for t in self.of(name)) for name in self.names if name not in OWN}
         speeds = {name: speed for name, speed in speeds.items() if speed}
         return max(speeds, key=lambda name: speeds[name][len(speeds[name]) // 2]) if speeds else None
 
@@ -123,7 +123,7 @@ class Contest:
             "setting": asdict(self.setting),
             "level": self.level,
             "fastest": self.fastest,
-            "ratios": {name: self.ratios(name) for name in self.names if name != OURS.name},
+            "ratios": {name: self.ratios(name) for name in self.names if name not in OWN},
             "turns": [asdict(turn) for turn in self.turns],
         }
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 _INSTALLING = 1800.0  # seconds
@@ -35,6 +35,8 @@ class Contender:
 
 TORCH = "torch==2.13.0"
 OURS = Contender("tmmsrec", "ours", imports="import tmmsrec, tmmsrec.zoo, tmmsrec.fit")
+SEEING = replace(OURS, name="tmmsrec, padding seen", arguments=("--padding",))
+OWN = (OURS.name, SEEING.name)
 _REPLAY = Contender(
     "RePlay",
     "replay_sasrec",
@@ -43,6 +45,7 @@ _REPLAY = Contender(
     "import lightning, replay.data.nn, replay.nn.lightning, replay.nn.sequential, replay.nn.transform.template",
 )
 NEIGHBOURS = (
+    SEEING,
     Contender("padded reference", "padded", imports="import torch"),
     Contender(
         "RecTools",

@@ -1,6 +1,8 @@
-"""tmmsrec's SASRec, trained by its own loop."""
+"""tmmsrec's SASRec, trained by its own loop; with ``--padding`` steps look at empty slots, as ports to torch let them."""
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from bench.neighbours.desk import Desk, Events, Ints, sit
 from bench.neighbours.setting import TOP, Setting
 
 
-def method(setting: Setting):  # type: ignore[no-untyped-def]
+def method(setting: Setting, padding: bool = False):  # type: ignore[no-untyped-def]
     """The zoo's SASRec with the common settings."""
     from dataclasses import replace
 
@@ -21,7 +23,7 @@ def method(setting: Setting):  # type: ignore[no-untyped-def]
         zoo.SASREC,
         width=setting.width,
         length=setting.length,
-        backbone=Attention(blocks=setting.blocks, heads=setting.heads, dropout=setting.dropout),
+        backbone=Attention(blocks=setting.blocks, heads=setting.heads, dropout=setting.dropout, key_mask=not padding),
         entry=replace(zoo.SASREC.entry, dropout=setting.dropout),
         loss=CrossEntropy() if setting.loss == "ce" else BCE(),
     )
@@ -37,7 +39,7 @@ def run(desk: Desk) -> None:
     from tmmsrec.loop import Lesson, Loop, Progress
     from tmmsrec.training import Adam, Training
 
-    how, wanted = desk.setting, method(desk.setting)
+    how, wanted = desk.setting, method(desk.setting, "--padding" in sys.argv)
     log = Interactions.of(desk.train.users, desk.train.items, desk.train.times, desk.n_users)
     train = Part("train", log, log.lengths, np.flatnonzero(log.lengths >= 2))
     model = wanted.build(Dataset.in_memory("neighbours", log, desk.n_items))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from bench.neighbours.contest import Contest, Turn
-from bench.neighbours.environments import OURS
+from bench.neighbours.environments import OURS, OWN
 
 COLUMNS = (
     "contender",
@@ -41,8 +41,8 @@ def _row(contest: Contest, name: str) -> list[str]:
         _spread([t.events_per_second for t in turns], ",.0f"),
         _spread([t.quickest for t in turns], ",.0f"),
         _spread([t.events_per_processor_second for t in turns], ",.0f"),
-        "" if name == OURS.name else _spread(contest.ratios(name), ".1f", " times"),
-        "" if name == OURS.name else _spread(contest.ratios(name, lambda turn: turn.quickest), ".1f", " times"),
+        "" if name in OWN else _spread(contest.ratios(name), ".1f", " times"),
+        "" if name in OWN else _spread(contest.ratios(name, lambda turn: turn.quickest), ".1f", " times"),
         _spread([t.test[t.best_epoch] for t in turns], ".3f"),
         "never" if None in reached else _spread([s for s in reached if s is not None], ".1f", " s"),
         _spread([float(t.peak_mb) for t in turns], ",.0f"),

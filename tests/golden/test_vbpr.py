@@ -75,7 +75,7 @@ def test_the_loss_is_the_formula_with_its_penalties():
         rows += np.mean([(g_i[j] ** 2).sum() for j in js])
         total += 0.3 / 2 * rows + 0.7 / 2 * (b[i] ** 2 + np.mean([b[j] ** 2 for j in js]) / 10)
     maps = sum((c.map.weight.detach().numpy() ** 2).sum() for c in model.content)
-    assert float(model.loss(batch).detach()) == pytest.approx((total + 0.2 / 2 * maps) / 9, rel=1e-5)
+    assert float(model.loss(batch).detach()) == pytest.approx((total + 0.2 / 2 * maps) / len(batch.users), rel=1e-5)
 
 
 def test_one_user_table_for_all_modalities_is_the_features_joined():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.conftest import small
 from tmmsrec import zoo
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.nn.losses import BCE, BySize
 from tmmsrec.study import recipe
 from tmmsrec.study.recipe import Recipe, chosen_methods, fitting, quick_enough, told_of
 from tmmsrec.training import Adam, Training
@@ -66,3 +69,15 @@ def test_only_what_some_method_took_is_told_as_set():
     assert "Set" not in told_of(chosen_methods(asked), asked)[0]
     asked = Recipe(methods=("sasrec",), changes=("width=12",))
     assert "Set where a method has it: width=12." in told_of(chosen_methods(asked), asked)[0]
+
+
+def test_networks_learn_by_cross_entropy_unless_the_papers_loss_is_asked_for():
+    methods = chosen_methods(Recipe(methods=("tmmsrec", "mgat", "mmmlp", "vbpr")))
+    assert methods["tmmsrec"].loss == BySize()
+    assert methods["mmmlp"] == replace(zoo.methods()["mmmlp"], width=126)
+    assert methods["mgat"].loss == zoo.methods()["mgat"].loss
+    (told,) = told_of(methods, Recipe())
+    assert "loss=BySize, which is not the paper's, for tmmsrec." in told
+    asked = Recipe(methods=("tmmsrec",), changes=("loss=BCE",))
+    assert chosen_methods(asked)["tmmsrec"].loss == BCE()
+    assert "BySize" not in told_of(chosen_methods(asked), asked)[0]

@@ -11,9 +11,13 @@ from tmmsrec import values, zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation
 from tmmsrec.models.base import Method
-from tmmsrec.training import Training
+from tmmsrec.nn.losses import BCE, BySize, Loss
+from tmmsrec.training import Adam, Training
 
 TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus")
+# The paper's training (one random negative a step, a rate that falls by a tenth with each epoch) is what studies and ``fit`` begin
+# with.  On logs with many events for each item it ends below popularity, so a person's own data are learned by this.
+TRAINING = Training(patience=10, optimiser=Adam(decay=0.97, clip=1.0))
 MANY = 100_000  # items above which tmmsrec-plus, which compares each with every other, is trained only when asked for
 
 
@@ -49,6 +53,7 @@ class Recipe:
         features: width of the features of the encoders that need no download.
         methods: trained methods by name; the floors always run.
         usual: ``field=value`` for every trained method that has the field; none may have it.
+        loss: of methods that would learn by one random negative a step.
         changes: the same, after the usual ones, and somebody asked for them: one of the methods must have the field.
         training: how those are trained that have no training of their own in the zoo.
         training_changes: ``field=value`` for every training.
@@ -62,8 +67,9 @@ class Recipe:
     features: int = 128
     methods: tuple[str, ...] = TRAINED
     usual: tuple[str, ...] = ("width=126",)
+    loss: Loss = BySize()
     changes: tuple[str, ...] = ()
-    training: Training = Training()
+    training: Training = TRAINING
     training_changes: tuple[str, ...] = ()
     seed: int = 0
 
@@ -84,7 +90,13 @@ def chosen_methods(recipe: Recipe) -> dict[str, Method]:
             raise _problem(list(trained.values()), change)
     found = {name: named(name) for name in zoo.FLOORS}
     changes = (*recipe.usual, *recipe.changes)
-    return found | {n: values.change_all(m, [c for c in changes if _takes(m, c)]) for n, m in trained.items()}
+    learning = {n: _by(recipe.loss, m) for n, m in trained.items()}
+    return found | {n: values.change_all(m, [c for c in changes if _takes(m, c)]) for n, m in learning.items()}
+
+
+def _by(loss: Loss, method: Method) -> Method:
+    """The method with this loss, if it is one with the paper's."""
+    return replace(method, loss=loss) if getattr(method, "loss", None) == BCE() else method  # type: ignore[type-var]
 
 
 def _problem(methods: Sequence[Method], change: str) -> ValueError:
@@ -149,5 +161,7 @@ def told_of(methods: Mapping[str, Method], recipe: Recipe) -> list[str]:
     ]
     fields = {c.partition("=")[0]: c for c in (*recipe.usual, *recipe.changes) if any(_takes(m, c) for m in methods.values())}
     changed = [f"Set where a method has it: {', '.join(fields.values())}."] if fields else []
+    learned = [name for name, method in methods.items() if getattr(method, "loss", None) == recipe.loss]
+    loss = [f"loss={type(recipe.loss).__name__}, which is not the paper's, for {', '.join(learned)}."] if learned else []
     seed = f"Trained with seed {recipe.seed}; one seed says nothing of the luck of training."
-    return [" ".join([seed, *told, *changed])] if told else []
+    return [" ".join([seed, *told, *loss, *changed])] if told else []
