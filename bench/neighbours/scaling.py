@@ -96,8 +96,8 @@ def cost(point: Point, seconds: float = 3.0) -> Cost:
 
 def _together(point: Point, seconds: float) -> Cost:
     asked = json.dumps({**asdict(point), "processes": 0})
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(point.processes)]
-    command = [*torchrun, "--master-port", "0", "-m", "bench.neighbours.scaling", "--seconds", str(seconds), "--point", asked]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(point.processes)]
+    command = [*torchrun, "-m", "bench.neighbours.scaling", "--seconds", str(seconds), "--point", asked]
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=alone).stdout
     return Cost(**json.loads(said.splitlines()[-1]))
