@@ -39,6 +39,7 @@ from tmmsrec.study.claim import claim
 from tmmsrec.training import Training
 
 FORMAT = 1
+LEARNING = 2  # raised where the same job would end with other weights: runs from before it are not taken for it
 DAY = 86400
 
 
@@ -66,7 +67,7 @@ class Job:
 
     def key(self, dataset: Dataset) -> str:
         """The name of the run's folder."""
-        return values.key(self, [dataset.fingerprint, FORMAT])
+        return values.key(self, [dataset.fingerprint, FORMAT, LEARNING])
 
 
 @dataclass(frozen=True, eq=False)
