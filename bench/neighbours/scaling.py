@@ -98,7 +98,7 @@ def _together(point: Point, seconds: float) -> Cost:
     asked = json.dumps({**asdict(point), "processes": 0})
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(point.processes)]
     command = [*torchrun, "-m", "bench.neighbours.scaling", "--seconds", str(seconds), "--point", asked]
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=alone).stdout
     return Cost(**json.loads(said.splitlines()[-1]))
 
