@@ -53,8 +53,8 @@ class Recipe:
         features: width of the features of the encoders that need no download.
         methods: trained methods by name; the floors always run.
         usual: ``field=value`` for every trained method that has the field; none may have it.
-        loss: of methods that would learn by one random negative a step.
         changes: the same, after the usual ones, and somebody asked for them: one of the methods must have the field.
+        loss: of methods that would learn by one random negative a step.
         training: how those are trained that have no training of their own in the zoo.
         training_changes: ``field=value`` for every training.
         seed: of everything random.
@@ -67,8 +67,8 @@ class Recipe:
     features: int = 128
     methods: tuple[str, ...] = TRAINED
     usual: tuple[str, ...] = ("width=126",)
-    loss: Loss = BySize()
     changes: tuple[str, ...] = ()
+    loss: Loss = BySize()
     training: Training = TRAINING
     training_changes: tuple[str, ...] = ()
     seed: int = 0
