@@ -59,7 +59,7 @@ class Fitted:
 
     Attributes:
         model: in evaluation mode.
-        best: the best validation value (NaN for a counting model without parameters).
+        best: the best validation value (NaN where nothing was watched).
         best_epoch: 0-based, -1 for a model that needed no training, or that no epoch made better than it began.
         history: one record per epoch: epoch, loss, lr, validation, seconds, events.
         seconds: spent training and validating, over all starts.

@@ -61,15 +61,22 @@ def report(results: Results) -> Report:
 
 def _notes(results: Results) -> list[str]:
     study = results.study
-    trained = {n: e for n, e in study.entrants.items() if n in results.runs and results.runs[n][0].about["parameters"]}
+    held = {n: e for n, e in study.entrants.items() if n in results.runs}
+    chosen = [
+        f"{n}: the best of {len(e.grid)} settings in validation."
+        for n, e in held.items()
+        if not e.method.learned and len(e.grid) > 1
+    ]
+    trained = {n: e for n, e in held.items() if results.runs[n][0].about["parameters"]}
     if not trained:
-        return []
+        return chosen
     grids = " or ".join(str(n) for n in sorted({len(e.grid) for e in trained.values()}))
     seeds = "1 seed" if study.seeds == 1 else f"{study.seeds} seeds"
     needless = f" (and by {results.needless} of settings not chosen; the choice did not look)" if results.needless else ""
     return [
         f"Trained methods: {seeds} of the setting that did best in validation (seed 0) among {grids} settings each, one budget "
-        f"for all; the test part was opened once by each of their runs{needless}."
+        f"for all; the test part was opened once by each of their runs{needless}.",
+        *chosen,
     ]
 
 

@@ -135,14 +135,14 @@ class Study:
         return dataclasses.replace(self, entrants=able)
 
     def only(self, names: Collection[str] | None) -> Study:
-        """The study with the named entrants and all that need no grid; raises ValueProblem for an unknown name."""
+        """The study with the named entrants and all that need no training or no grid; raises ValueProblem for an unknown name."""
         if not names:
             return self
         for name in names:
             if name not in self.entrants:
                 known = ", ".join(self.entrants)
                 raise values.ValueProblem(f"'{name}' is not in this study{values.nearest(name, self.entrants)}; it has {known}")
-        kept = {n: e for n, e in self.entrants.items() if n in names or len(e.grid) == 1}
+        kept = {n: e for n, e in self.entrants.items() if n in names or not e.method.learned or len(e.grid) == 1}
         return dataclasses.replace(self, entrants=kept)
 
     def changed(self, changes: Sequence[str]) -> Study:
