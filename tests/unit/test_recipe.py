@@ -46,8 +46,9 @@ def test_without_features_plus_counts_alone_and_the_others_read_ids():
     assert found["tmmsrec-plus"].modalities == ()
     assert found["tmmsrec-plus"].reads == ("id",)
     assert found["tmmsrec"].modalities == ("id",)
-    assert any(note.startswith("tmmsrec-plus reads id only: the data has no text and no image features") for note in notes)
-    assert found["tmmsrec-plus"].build(bare).alike is None  # nothing to tell likeness by
+    assert notes == ["tmmsrec-no-time, tmmsrec, tmmsrec-plus read id only: the data has no text and no image features."]
+    assert found["tmmsrec-plus"] == replace(zoo.TMMSREC_PLUS, modalities=(), alike=None)  # nothing to tell likeness by
+    assert found["tmmsrec-plus"].build(bare).alike is None
 
 
 def test_a_change_that_no_method_takes_is_explained_by_the_one_that_knows_the_word():

@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -73,6 +74,12 @@ class Additive(Method):
     def reads(self) -> tuple[str, ...]:
         """Ids, for what is counted is items, and the features."""
         return ("id", *self.modalities, *(m for m in self._of_network if m not in ("id", *self.modalities)))
+
+    def reading(self, features: Collection[str]) -> Additive:
+        """Its network too; without features nothing can be alike."""
+        kept = super().reading(features)
+        network = None if kept.network is None else kept.network.reading(features)
+        return replace(kept, network=network, alike=kept.alike if kept.modalities else None)
 
     @property
     def _of_network(self) -> tuple[str, ...]:

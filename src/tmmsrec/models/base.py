@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self, final
 
@@ -66,6 +66,17 @@ class Method(ABC):
     def reads(self) -> tuple[str, ...]:
         """Modalities that the method reads: "id" and names of features."""
         return ("id",)
+
+    def reading(self, features: Collection[str]) -> Self:
+        """The same with those of its ``modalities`` that are ids or among the features; with ids where none is left.
+
+        One that has no such field, or reads ids in any case, stays without.
+        """
+        named: tuple[str, ...] = getattr(self, "modalities", ())
+        kept = tuple(m for m in named if m == "id" or m in features)
+        if kept == named:
+            return self
+        return replace(self, modalities=kept or (() if "id" in self.reads else ("id",)))  # type: ignore[type-var]
 
     @property
     def scored_by(self) -> tuple[str, ...]:

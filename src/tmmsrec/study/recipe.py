@@ -135,18 +135,19 @@ def quick_enough(methods: Mapping[str, Method], n_items: int) -> tuple[dict[str,
 
 
 def fitting(methods: Mapping[str, Method], dataset: Dataset) -> tuple[dict[str, Method], list[str]]:
-    """The methods with the modalities that the data has, and a remark for each that had to go without one."""
-    found: dict[str, Method] = {}
-    notes = []
+    """The methods with the modalities that the data has, and a remark on those that had to go without some."""
+    found = {name: method.reading(dataset.features) for name, method in methods.items()}
+    less: dict[tuple[str, str], list[str]] = {}
     for name, method in methods.items():
-        missing = [m for m in method.reads if m != "id" and m not in dataset.features]
-        if missing and "modalities" in getattr(method, "__dataclass_fields__", {}):
-            kept = tuple(m for m in method.modalities if m not in missing)  # type: ignore[attr-defined]
-            kept = kept or (() if "id" in method.reads else ("id",))  # one that reads ids in any case needs no modality
-            method = replace(method, modalities=kept)  # type: ignore[type-var]
-            notes.append(f"{name} reads {' and '.join(kept) or 'id'} only: the data has no {' and no '.join(missing)} features.")
-        found[name] = method
-    return found, notes
+        kept = found[name].reads
+        missing = [m for m in method.reads if m not in kept]
+        if missing:
+            left = " and ".join(m for m in kept if m != "id" or len(kept) == 1)
+            less.setdefault((left, " and no ".join(missing)), []).append(name)
+    return found, [
+        f"{', '.join(names)} {'read' if len(names) > 1 else 'reads'} {left} only: the data has no {missing} features."
+        for (left, missing), names in less.items()
+    ]
 
 
 def told_of(methods: Mapping[str, Method], recipe: Recipe) -> list[str]:

@@ -62,21 +62,23 @@ def report(results: Results) -> Report:
 def _notes(results: Results) -> list[str]:
     study = results.study
     held = {n: e for n, e in study.entrants.items() if n in results.runs}
-    chosen = [
-        f"{n}: the best of {len(e.grid)} settings in validation."
-        for n, e in held.items()
-        if not e.method.learned and len(e.grid) > 1
-    ]
-    trained = {n: e for n, e in held.items() if results.runs[n][0].about["parameters"]}
-    if not trained:
-        return chosen
-    grids = " or ".join(str(n) for n in sorted({len(e.grid) for e in trained.values()}))
-    seeds = "1 seed" if study.seeds == 1 else f"{study.seeds} seeds"
+    said = [*(_told_of_trained(results, held)), *study.remarks]
+    for name, entrant in held.items():
+        if not entrant.method.learned and len(entrant.grid) > 1:
+            said.append(f"{name}: the best of {len(entrant.grid)} settings in validation.")
+    return said
+
+
+def _told_of_trained(results: Results, held: Mapping[str, Entrant]) -> list[str]:
+    grids = {len(e.grid) for n, e in held.items() if results.runs[n][0].about["parameters"]}
+    if not grids:
+        return []
+    settings = " or ".join(map(str, sorted(grids)))
+    seeds = "1 seed" if results.study.seeds == 1 else f"{results.study.seeds} seeds"
     needless = f" (and by {results.needless} of settings not chosen; the choice did not look)" if results.needless else ""
     return [
-        f"Trained methods: {seeds} of the setting that did best in validation (seed 0) among {grids} settings each, one budget "
-        f"for all; the test part was opened once by each of their runs{needless}.",
-        *chosen,
+        f"Trained methods: {seeds} of the setting that did best in validation (seed 0) among {settings} settings each, one budget "
+        f"for all; the test part was opened once by each of their runs{needless}."
     ]
 
 

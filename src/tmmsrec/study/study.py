@@ -14,6 +14,7 @@ from tmmsrec import values
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import LeaveOneOut, Split
 from tmmsrec.models.base import Method
+from tmmsrec.study.recipe import fitting
 from tmmsrec.study.run import Job
 from tmmsrec.training import Training
 
@@ -110,6 +111,9 @@ class Study:
         sweeps: what is changed step by step, each shown as a curve.
         parts: what a part is worth: its name -> (an entrant with it, the same without it).
         beside: the same is asked once more with this split, for ``more`` to compare.
+        fewer: a method goes without the modalities that the data lacks; otherwise it is left out there.  Those that become the same
+            by it stand once, by the first of their names.
+        remarks: what else is to be known of the entrants.
         more: sections of its own, made of the finished study.
     """
 
@@ -123,6 +127,8 @@ class Study:
     sweeps: tuple[Sweep, ...] = ()
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     beside: Split | None = None
+    fewer: bool = False
+    remarks: tuple[str, ...] = ()
     more: Callable[[Results], Sequence[Section]] | None = None
 
     def __post_init__(self) -> None:
@@ -130,9 +136,24 @@ class Study:
             raise values.ValueProblem(f"a study needs at least one seed, got {self.seeds}")
 
     def fitting(self, dataset: Dataset) -> Study:
-        """The study with the entrants whose modalities the data has."""
+        """The study with the entrants whose modalities the data has, or with ``fewer``, all by those that it has."""
+        if self.fewer:
+            return self._with_fewer(dataset)
         able = {n: e for n, e in self.entrants.items() if set(e.method.reads) - {"id"} <= set(dataset.features)}
         return dataclasses.replace(self, entrants=able)
+
+    def _with_fewer(self, dataset: Dataset) -> Study:
+        methods, _ = fitting({n: e.method for n, e in self.entrants.items()}, dataset)
+        first: dict[tuple[Method, Training, tuple[tuple[str, ...], ...]], str] = {}
+        same = {n: first.setdefault((methods[n], e.training, e.grid), n) for n, e in self.entrants.items()}
+        _, remarks = fitting({n: self.entrants[n].method for n in first.values()}, dataset)
+        return dataclasses.replace(
+            self,
+            entrants={n: dataclasses.replace(self.entrants[n], method=methods[n]) for n in first.values()},
+            subject=same.get(self.subject, self.subject),
+            parts={part: pair for pair, part in _once(self.parts, same).items()},
+            remarks=(*self.remarks, *remarks),
+        )
 
     def only(self, names: Collection[str] | None) -> Study:
         """The study with the named entrants and all that need no training or no grid; raises ValueProblem for an unknown name."""
@@ -175,3 +196,12 @@ class Study:
         """The jobs of the other seeds, for the settings that were chosen."""
         for name, setting in chosen.items():
             yield from ((name, self.job(setting, seed)) for seed in range(1, self.seeds))
+
+
+def _once(parts: Mapping[str, tuple[str, str]], same: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """What each pair of entrants shows: no pair of the same, none twice."""
+    found: dict[tuple[str, str], str] = {}
+    for part, (with_it, without) in parts.items():
+        if {with_it, without} <= same.keys() and same[with_it] != same[without]:
+            found.setdefault((same[with_it], same[without]), part)
+    return found
