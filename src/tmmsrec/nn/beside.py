@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tmmsrec.nn.order import distinct, in_order
+
 
 @dataclass(frozen=True, eq=False)
 class Beside:
@@ -27,7 +29,7 @@ class Beside:
     def summed(cls, rows: Tensor, items: Tensor, values: Tensor) -> Beside:
         """From any list: entries of the same row and item are added up."""
         size = 1 + (items.max() if len(items) else 0)
-        keys, place = torch.unique(rows * size + items, return_inverse=True)
+        keys, place = distinct(rows * size + items)
         total = values.new_zeros(len(keys)).index_add(0, place, values)
         return cls(keys // size, keys % size, total)
 
@@ -37,7 +39,7 @@ class Beside:
         if len(several) == 1:
             return several[0]
         rows = torch.cat([one.rows for one in several])
-        order = rows.argsort(stable=True)
+        _, order = in_order(rows)
         items = torch.cat([one.items for one in several])
         values = torch.cat([one.values for one in several])
         return cls(rows[order], items[order], values[order])

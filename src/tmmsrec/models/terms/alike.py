@@ -14,6 +14,7 @@ from tmmsrec.models.terms.asking import Ages, Asking, Kernel
 from tmmsrec.models.terms.similar import SimilarTerm
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.graph import nearest
+from tmmsrec.nn.order import distinct
 from tmmsrec.nn.resizable import Resizable
 
 _ROWS = 1 << 10  # items whose neighbours' rows are held at once
@@ -116,7 +117,7 @@ class AlikeTerm(Resizable):
         """For the neighbours of the newest events."""
         row, step, event = asking.close(self.value.reach)
         weight = functional.softplus(self.kernel(asking.cell[row, step, event]))
-        items, which = torch.unique(asking.items[row, event], return_inverse=True)
+        items, which = distinct(asking.items[row, event])
         near = self.near[items].long()
         apart = self.apart[items] if len(self.apart) else _apart(items, near, features)
         likeness = torch.exp(-(apart @ self.away.exp()))

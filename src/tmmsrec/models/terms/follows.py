@@ -13,6 +13,7 @@ from tmmsrec.data.split import Part
 from tmmsrec.models.terms.asking import Ages, Asking, Kernel
 from tmmsrec.models.transitions import transitions
 from tmmsrec.nn.beside import Beside
+from tmmsrec.nn.order import in_order
 from tmmsrec.nn.resizable import Resizable
 
 
@@ -143,7 +144,7 @@ class _OwnToCome:
             key = (row * size + come[row, at]) * places + at + k
             found.append((key, come[row, at], come[row, at + k], torch.full((len(row),), 1.0 / k, device=come.device)))
         keys, start, end, often = (torch.cat(c) for c in zip(*found, strict=True))
-        keys, order = keys.sort()
+        keys, order = in_order(keys)
         start, end, often = start[order], end[order], often[order]
         before = functional.pad(often.double().cumsum(0), (1, 0))
         return cls(keys, end, torch.where(term.has(start, end), often, 0.0), before, size, places)
