@@ -24,10 +24,10 @@ def test_a_method_with_a_training_of_its_own_keeps_it_but_for_what_was_changed_f
     plus = asked.training_of("tmmsrec-plus")
     assert (plus.batch, plus.optimiser, plus.patience) == (own.batch, own.optimiser, 2)
     (told,) = told_of({n: recipe.named(n) for n in ("markov", "sasrec", "tmmsrec", "tmmsrec-plus", "vbpr")}, asked)
-    assert "vbpr: batches of 1024 events" in told
+    assert "vbpr: about 1024 events a step" in told
     assert "markov" not in told
-    assert "sasrec, tmmsrec: batches of 128 users, at most 7 epochs" in told
-    assert f"tmmsrec-plus: batches of {own.batch} users" in told
+    assert "sasrec, tmmsrec: about 128 users a step, at most 7 epochs" in told
+    assert f"tmmsrec-plus: about {own.batch} users a step" in told
 
 
 def test_a_catalogue_too_large_for_comparing_all_with_all_goes_without_plus(monkeypatch):

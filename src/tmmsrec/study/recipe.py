@@ -157,7 +157,7 @@ def told_of(methods: Mapping[str, Method], recipe: Recipe) -> list[str]:
         if method.learned:
             trained.setdefault((recipe.training_of(name), method.per), []).append(name)
     told = [
-        f"{', '.join(names)}: batches of {how.batch} {row}s, at most {how.epochs} epochs, patience {how.patience}."
+        f"{', '.join(names)}: about {how.batch} {row}s a step, at most {how.epochs} epochs, patience {how.patience}."
         for (how, row), names in trained.items()
     ]
     fields = {c.partition("=")[0]: c for c in (*recipe.usual, *recipe.changes) if any(_takes(m, c) for m in methods.values())}
