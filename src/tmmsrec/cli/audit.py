@@ -40,11 +40,14 @@ def audit(
         typer.echo(json.dumps([asdict(f) for f in found], indent=2, ensure_ascii=False))
         return
     screen.say(f"{data!r}. {split.said}.")
-    table = Table(header_style="bold", show_lines=True)
-    for head in ("looked at", "", "found", "what to do"):
-        table.add_column(head, overflow="fold")
-    for one in found:
-        table.add_row(escape(one.what), f"[{_STYLES[one.verdict]}]{one.verdict}[/]", escape(one.said), escape(one.remedy))
+    table = Table(show_header=False, box=None, padding=(1, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for one in sorted(found, key=lambda f: list(_STYLES).index(f.verdict)):
+        remedy = [f"[dim]->[/] {escape(one.remedy)}"] if one.remedy else []
+        told = "\n".join([f"[bold]{escape(one.what)}[/]", escape(one.said), *remedy])
+        table.add_row(f"[{_STYLES[one.verdict]}]{one.verdict}[/]", told)
     screen.console().print(table)
+    screen.say()
     counts = {verdict: sum(f.verdict == verdict for f in found) for verdict in _STYLES}
-    screen.say(f"{counts['leak']} leaks, {counts['know']} to know of, {counts['fine']} fine")
+    screen.say(f"{counts['leak']} {'leak' if counts['leak'] == 1 else 'leaks'}, {counts['know']} to know of, {counts['fine']} fine")

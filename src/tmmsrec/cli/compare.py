@@ -40,32 +40,36 @@ def compare(
     for title, moves in (("A places better", found.gained), ("B places better", found.lost)):
         if moves:
             screen.console().print(_moves(title, moves, dataset))
+    screen.say("\nd: Cohen's, of the pairs. A/B/same: users with whom A is better, B is better, neither is.")
     screen.say("Intervals: 95 %, bootstrap over users. p: paired sign flips over users; over the groups Holm-corrected.")
     screen.say("One seed each: the luck of training is not in these intervals; a study with several seeds has it.")
 
 
 def _table(title: str, heads: list[str], left: int = 1) -> Any:
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    # 80 columns hold the numbers of all tables in one line each.
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.title, table.title_justify = f"\n{title}" if title else None, "left"
     for at, head in enumerate(heads):
-        table.add_column(head, justify="left" if at < left else "right")
+        table.add_column(head, justify="left" if at < left else "right", no_wrap=at >= left)
     return table
 
 
-def _compared(one: Any) -> list[str]:
+def _compared(one: Any, digits: int = 4) -> list[str]:
     from tmmsrec.study.words import probability
 
     return [
-        f"{one.difference:+.4f} ({one.interval.lo:+.4f} to {one.interval.hi:+.4f})",
+        f"{one.difference:+.{digits}f} [{one.interval.lo:+.{digits}f}, {one.interval.hi:+.{digits}f}]",
         probability(one.p),
         f"{one.effect:+.2f}",
-        f"{one.wins:,} / {one.losses:,} / {one.users - one.wins - one.losses:,}",
+        f"{one.wins}/{one.losses}/{one.users - one.wins - one.losses}",
     ]
 
 
 def _whole(found: Differences) -> Any:
-    table = _table("", ["metric", "A", "B", "A - B (95 % interval)", "p", "effect", "A better / B better / same"])
+    table = _table("", ["metric", "A", "B", "A - B [95 % interval]", "p", "d", "A/B/same"])
     for name, one in found.whole.items():
         a, b = found.means[name]
         table.add_row(name, f"{a:.4f}", f"{b:.4f}", *_compared(one))
@@ -73,23 +77,24 @@ def _whole(found: Differences) -> Any:
 
 
 def _grouped(found: Differences, metric: str) -> Any:
-    table = _table(f"{metric} by groups of test users", ["grouped by", "users", "A", "B", "A - B (95 % interval)", "p"])
+    table = _table(f"{metric} by groups of test users", ["users with", "users", "A", "B", "A - B [95 % interval]", "p"])
     for at, one in enumerate(found.groups):
-        ends = at + 1 < len(found.groups) and found.groups[at + 1].by != one.by
-        difference, p, *_ = _compared(one.compared)
+        if not at or found.groups[at - 1].by != one.by:
+            table.add_row(f"[bold]{one.by}[/]")
+        difference, p, *_ = _compared(one.compared, 3)
         means = [f"{mean:.3f}" for mean in one.means]
-        table.add_row(f"{one.by}: {one.label}", f"{one.compared.users:,}", *means, difference, p, end_section=ends)
+        table.add_row(f"  {one.label}", f"{one.compared.users:,}", *means, difference, p)
     return table
 
 
 def _moves(title: str, moves: list[Move], dataset: Dataset | None) -> Any:
     from rich.markup import escape
 
-    table = _table(title, ["user", "target", "what it is", "events read", "days before", "place in A", "place in B"], left=3)
+    table = _table(title, ["user", "target", "what it is", "events", "days before", "place in A", "place in B"], left=3)
     for one in moves:
         user = str(one.user) if dataset is None else str(dataset.users[one.user])
         target = str(one.target) if dataset is None else str(dataset.catalog.ids[one.target])
-        kind = "taken before" if one.facts["repeat"] else "in no training part" if one.facts["cold"] else "new to the user"
+        kind = "had before" if one.facts["repeat"] else "in no training" if one.facts["cold"] else "new to the user"
         gap = one.facts["gap_days"]
         days = "-" if gap != gap else f"{gap:,.0f}"
         places = [f"{rank + 1:,.1f}".removesuffix(".0") for rank in one.ranks]

@@ -44,13 +44,12 @@ def _methods(folder: Path | None) -> None:
 
     dataset = store.load(folder) if folder is not None else None
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # 80 columns hold it all
-    for head in ("method", "reads", "product", *(["parameters"] if dataset else []), "source"):
-        number = head == "parameters"
-        table.add_column(head, no_wrap=number or head in ("method", "reads"), justify="right" if number else "left")
+    for head in ("method", "reads", "product", "parameters" if dataset else "source"):
+        table.add_column(head, no_wrap=head != "source", justify="right" if head == "parameters" else "left")
     for name, method in zoo.methods().items():
-        size = [_parameters(method, dataset)] if dataset else []
+        last = _parameters(method, dataset) if dataset else method.source
         product = "yes +" if method.beside else "yes" if method.inner_product else "no"
-        table.add_row(name, " ".join(reads(method)), product, *size, method.source, end_section=name == zoo.FLOORS[-1])
+        table.add_row(name, " ".join(reads(method)), product, last, end_section=name == zoo.FLOORS[-1])
     screen.console().print(table)
     screen.say(
         "reads: id, text, image; times of past events; now, the moment of the request; users, rows of the users of its training. "
