@@ -82,7 +82,7 @@ def test_on_a_terminal_a_table_shows_how_the_study_stands(monkeypatch: pytest.Mo
         listener.stage("2 of 3: sasrec, seed 1")
         listener.standing(Table(["method", "seeds"], [["sasrec", "3"]]))
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
-    assert re.search(r"sasrec +│ +2.*2 of 3: sasrec, seed 1.*sasrec +│ +3", plain, re.DOTALL)
+    assert re.search(r"sasrec +2.*2 of 3: sasrec, seed 1.*sasrec +3", plain, re.DOTALL)
     elsewhere = io.StringIO()
     monkeypatch.setattr(screen, "console", lambda *, stderr=False: Console(file=elsewhere, width=80))
     with screen.Screen() as listener:

@@ -125,6 +125,24 @@ def test_the_terminal_shows_every_row_in_80_columns(whole: Report, told: Documen
     assert max(map(len, captured.get().splitlines())) <= 80
 
 
+def test_on_a_narrow_terminal_an_interval_stands_below_its_number_and_nothing_is_cut() -> None:
+    rows = [["a method of some name", Cell("+0.0568", 1, "[+0.0301, +0.0835]"), "42 / 16 / 215", "< 0.0001"]]
+    table = terminal.table(Table(["method", "difference [95 % interval]", "better / worse / same", "p"], rows))
+
+    def lines(width: int) -> list[str]:
+        console = Console(width=width)
+        with console.capture() as captured:
+            console.print(table)
+        return captured.get().replace("\u00a0", " ").splitlines()
+
+    assert any("+0.0568 [+0.0301, +0.0835]" in line for line in lines(100))
+    narrow = lines(66)
+    assert not any("+0.0568 [" in line for line in narrow)
+    for whole in ("[95 % interval]", "+0.0568", "[+0.0301, +0.0835]", "42 / 16 / 215", "< 0.0001"):
+        assert any(whole in line for line in narrow), whole
+    assert max(map(len, narrow)) <= 66
+
+
 @pytest.mark.parametrize("name", list(CHARTS))
 def test_charts_survive_names_and_single_points(name: str, tmp_path: Path) -> None:
     chart = CHARTS[name]

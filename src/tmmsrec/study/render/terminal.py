@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich import box
-from rich.console import RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table as Drawn
 from rich.text import Text as Words
 
 from tmmsrec.study.blocks import Block, Cell, Document, Facts, Points, Table, Text
 
-NAME = 40  # a name of this length stands in one line; a longer one would leave no room for the numbers
+NAME, NUMBER = 40, 28  # what is longer than these, in the first column and in the others, may be cut into lines
+HARD = "\u00a0"  # a blank that no line ends at
 _STYLES = {1: "bold", 2: "underline"}
 
 
@@ -44,22 +50,48 @@ def blocks(given: Sequence[Block]) -> Iterator[RenderableType]:
             yield from (Words(point) for point in block.points)
 
 
-def table(given: Table) -> Drawn:
-    """One table: best bold, second underlined, rules where they are asked for."""
-    drawn = Drawn(header_style="bold", box=box.HORIZONTALS if len(given.heads) > 5 else box.HEAVY_HEAD, padding=(0, 1))
-    longest = max([len(c if isinstance(c, str) else c.text) for row in given.rows for c in row[:1]], default=0)
+def table(given: Table) -> RenderableType:
+    """One table: best bold, second underlined, rules where they are asked for; as wide as there is room."""
+    return _Roomy(given)
+
+
+@dataclass(frozen=True)
+class _Roomy:
+    """A table that puts the intervals below their numbers where it would not fit otherwise."""
+
+    given: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        beside, below = (_drawn(self.given, between) for between in (" ", "\n"))
+        fits = Measurement.get(console, options.update(max_width=1000), beside).maximum <= options.max_width
+        yield beside if fits else below
+
+
+def _drawn(given: Table, between: str) -> Drawn:
+    """With what stands between a number and its interval, in cells and heads."""
+    drawn = Drawn(header_style="bold", box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for at, head in enumerate(given.heads):
-        drawn.add_column(escape(head), justify="right" if at else "left", no_wrap=at == 0 and longest <= NAME, overflow="fold")
+        column = [_shown(row[at], between) for row in given.rows]
+        widest = max([cell_len(line) for cell in column for line in cell.plain.splitlines()], default=0)
+        fixed = widest <= NUMBER if at else between == " " and widest <= NAME
+        head = _narrow(head, between, widest) if at else head
+        drawn.add_column(Words(head), justify="right" if at else "left", no_wrap=fixed, overflow="fold")
     for at, row in enumerate(given.rows):
-        drawn.add_row(*[_shown(c) for c in row], end_section=at + 1 in given.rules)
+        drawn.add_row(*[_shown(cell, between) for cell in row], end_section=at + 1 in given.rules)
     return drawn
 
 
-def _shown(cell: Cell | str) -> str:
-    if isinstance(cell, str):
-        return escape(cell)
-    text, style = escape(f"{cell.text} {cell.faint}".rstrip()), _STYLES.get(cell.place)
-    return f"[{style}]{text}[/{style}]" if style else text
+def _narrow(head: str, between: str, width: int) -> str:
+    """A head in lines that are no wider than its column or its own longest word; what stands in brackets is one."""
+    name, bracket, interval = head.partition(" [")
+    words = f"{name}{between}[{interval.replace(' ', HARD)}" if bracket else head
+    width = max([width, *(cell_len(word) for word in re.split("[ \n]", words))])
+    return "\n".join(line for part in words.split("\n") for line in textwrap.wrap(part, width, break_long_words=False))
+
+
+def _shown(cell: Cell | str, between: str) -> Words:
+    cell = Cell(cell) if isinstance(cell, str) else cell
+    return Words(f"{cell.text}{between}{cell.faint}" if cell.faint else cell.text, _STYLES.get(cell.place, ""))
 
 
 def _facts(given: Facts) -> Drawn:
