@@ -15,10 +15,9 @@ from tmmsrec.checkpoint import Saver
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
-from tmmsrec.loop import Fitted, Lesson, Loop, Watch
+from tmmsrec.loop import Fitted, Lesson, Loop, Watch, validated
 from tmmsrec.models.base import Method, Model
 from tmmsrec.processes import Processes
-from tmmsrec.ranking import rank_shared
 from tmmsrec.training import Training
 
 
@@ -136,7 +135,8 @@ def _fit(
     model.prepare(train)
     model.observe(train)
     if not model.trainable:
-        return Fitted(model.eval(), _value(model, valid, training, method.history), -1)
+        watched = metrics.parse(training.metric), Processes.here(), method.history
+        return Fitted(model.eval(), float("nan") if valid is None else validated(model, valid, *watched), -1)
     stops = [int(part.stop.sum()) for part in (train, valid) if part is not None]
     job = values.key(start.method, training, [dataset.fingerprint, seed, *stops, *([start.key] if start.key else [])])
     among = dataset.n_items if start.taught is None else start.taught
@@ -151,14 +151,6 @@ def _fit(
     saver = Saver(folder, job) if folder is not None else None
     fitted = Loop(model, lesson, valid, training, seed, start.best).run(saver, watch)
     return replace(fitted, seconds=fitted.seconds + seconds)
-
-
-def _value(model: Model, valid: Part | None, training: Training, history: int) -> float:
-    """What a model reaches on the validation part as it stands."""
-    if valid is None:
-        return float("nan")
-    ranks = rank_shared(model.eval(), valid, Processes.here(), history=history).ranks
-    return float(metrics.parse(training.metric)(ranks).mean())
 
 
 def _grown(train: Part, valid: Part) -> Part:

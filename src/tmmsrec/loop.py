@@ -77,6 +77,11 @@ class Fitted:
 Watch = Callable[[Progress], None]
 
 
+def validated(model: Model, valid: Part, metric: metrics.Metric, processes: Processes, history: int) -> float:
+    """What a model reaches on a validation part as it stands."""
+    return float(metric(rank_shared(model, valid, processes, history=history).ranks).mean())
+
+
 @dataclass(frozen=True, eq=False)
 class Lesson:
     """What is learned: a loss, and the rows it is taken over.
@@ -221,7 +226,7 @@ class Loop:
             if last:
                 self._keep()
         elif (state.epoch + 1) % how.every == 0 or last:
-            value = float(self.metric(rank_shared(self.model, self.valid, self.processes, history=self.lesson.length).ranks).mean())
+            value = validated(self.model, self.valid, self.metric, self.processes, self.lesson.length)
             if value > state.best:
                 state.best = value
                 self._keep()

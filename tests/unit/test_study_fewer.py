@@ -61,7 +61,7 @@ def test_other_studies_leave_a_method_out_that_cannot_read_what_it_asks_for():
 def chosen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("floors")
     dataset = store.save(small(users=80), folder / "data")
-    # One that reads the newest event, and one that reads five of them backwards in worth.
+    # One that reads the newest event, and one to which the newest five are worth the same.
     grid = (("decay=0.0",), ("decay=1.0", "span=5", "reach=5"))
     study = Study("Floors", {"markov": Entrant(zoo.MARKOV), "markov-tuned": Entrant(Markov(), grid=grid)}, seeds=3)
     return conduct(study, dataset, folder / "runs")

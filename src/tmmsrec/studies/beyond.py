@@ -16,12 +16,14 @@ from tmmsrec.studies._plan import FLOORS, entrant
 from tmmsrec.study.recipe import TRAINING
 from tmmsrec.study.study import Entrant, Study
 
-# Two settings, as for every method of the other studies.  A network is trained as there, and as ``tmmsrec run`` does: by
-# cross-entropy, which on most logs is worth more to it than any rate.
+# Two settings, as for every method of the other studies.  A network is trained as there, by one random negative, and as
+# ``tmmsrec run`` does, by cross-entropy.
 _AS_RUN_DOES = (
     "loss=BySize",
-    *(f"training.{c}" for c in (f"epochs={TRAINING.epochs}", f"patience={TRAINING.patience}")),
-    *(f"training.optimiser.{c}" for c in (f"decay={TRAINING.optimiser.decay}", f"clip={TRAINING.optimiser.clip}")),
+    f"training.epochs={TRAINING.epochs}",
+    f"training.patience={TRAINING.patience}",
+    f"training.optimiser.decay={TRAINING.optimiser.decay}",
+    f"training.optimiser.clip={TRAINING.optimiser.clip}",
 )
 # A few hundred numbers take larger steps.
 _GRID = (("training.optimiser.lr=0.02",), ("training.optimiser.lr=0.05",))

@@ -143,7 +143,7 @@ class Study:
         return dataclasses.replace(self, entrants=able)
 
     def _with_fewer(self, dataset: Dataset) -> Study:
-        methods, _ = fitting({n: e.method for n, e in self.entrants.items()}, dataset)
+        methods = {n: e.method.reading(dataset.features) for n, e in self.entrants.items()}
         first: dict[tuple[Method, Training, tuple[tuple[str, ...], ...]], str] = {}
         same = {n: first.setdefault((methods[n], e.training, e.grid), n) for n, e in self.entrants.items()}
         _, remarks = fitting({n: self.entrants[n].method for n in first.values()}, dataset)
@@ -151,7 +151,7 @@ class Study:
             self,
             entrants={n: dataclasses.replace(self.entrants[n], method=methods[n]) for n in first.values()},
             subject=same.get(self.subject, self.subject),
-            parts={part: pair for pair, part in _once(self.parts, same).items()},
+            parts=_once(self.parts, same),
             remarks=(*self.remarks, *remarks),
         )
 
@@ -198,10 +198,11 @@ class Study:
             yield from ((name, self.job(setting, seed)) for seed in range(1, self.seeds))
 
 
-def _once(parts: Mapping[str, tuple[str, str]], same: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """What each pair of entrants shows: no pair of the same, none twice."""
-    found: dict[tuple[str, str], str] = {}
+def _once(parts: Mapping[str, tuple[str, str]], same: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The pairs by the names that stand now: none of one entrant with itself, and none twice."""
+    found: dict[str, tuple[str, str]] = {}
     for part, (with_it, without) in parts.items():
-        if {with_it, without} <= same.keys() and same[with_it] != same[without]:
-            found.setdefault((same[with_it], same[without]), part)
+        pair = same.get(with_it, ""), same.get(without, "")
+        if all(pair) and pair[0] != pair[1] and pair not in found.values():
+            found[part] = pair
     return found
