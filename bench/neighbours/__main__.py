@@ -47,7 +47,7 @@ def main(given: list[str] | None = None) -> int:
             for loss in asked.losses:
                 say = lambda text: console.print(f"[dim]{text}[/dim]")  # noqa: E731
                 done.append(hold(Cut.of(log, setting.length), replace(setting, loss=loss), rules, say, keep))
-                console.print(telling.table(done[-1]))
+                console.print(telling.table(done[-1], console.width))
     if asked.markdown:
         asked.markdown.write_text("\n\n".join(telling.markdown(contest) for contest in done) + "\n", encoding="utf-8")
     return 0

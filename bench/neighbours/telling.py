@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from bench.neighbours.contest import Contest, Turn
@@ -24,6 +25,9 @@ COLUMNS = (
     "import",
 )
 
+FIRST = ("contender", "events/s", "ours is faster by", "NDCG@10", "peak MB")  # where there is no room for all
+ROOM = 150  # columns of a terminal that all of them need
+
 
 def rows(contest: Contest) -> list[list[str]]:
     """Cells under ``COLUMNS``: the middle over rounds, with least and most where they differ."""
@@ -33,8 +37,7 @@ def rows(contest: Contest) -> list[list[str]]:
 def _row(contest: Contest, name: str) -> list[str]:
     turns = contest.of(name)
     if not turns:
-        why = next(turn.problem for turn in contest.turns if turn.contender == name)
-        return [name, f"not measured: {why}", *[""] * (len(COLUMNS) - 2)]
+        return [name, "not measured", *[""] * (len(COLUMNS) - 2)]
     reached = [contest.seconds_to_level(turn) for turn in turns]
     return [
         name,
@@ -84,13 +87,15 @@ def _ndcg(turns: list[Turn]) -> float:
     return statistics.mean(turn.test[turn.best_epoch] for turn in turns)
 
 
-def table(contest: Contest) -> Table:
-    """For the terminal."""
-    shown = Table(title=title(contest), caption=f"{_level(contest)}  {verdict(contest)}")
-    for column in COLUMNS:
+def table(contest: Contest, width: int) -> Table:
+    """For a terminal of so many columns; a narrow one gets the first of them, the rest stands in the files."""
+    kept = COLUMNS if width >= ROOM else FIRST
+    shown = Table(title=title(contest), caption=f"{_level(contest)}  {verdict(contest)}", box=box.SIMPLE_HEAD)
+    for column in kept:
         shown.add_column(column, justify="left" if column == "contender" else "right")
     for row in rows(contest):
-        shown.add_row(*row, style="bold" if row[0] == OURS.name else "")
+        cells = dict(zip(COLUMNS, row, strict=True))
+        shown.add_row(*[cells[column] for column in kept], style="bold" if row[0] == OURS.name else "")
     return shown
 
 
@@ -108,4 +113,6 @@ def _line(cells: Sequence[str]) -> str:
 def _level(contest: Contest) -> str:
     loads = [turn.load for turn in contest.turns if not turn.problem]
     load = f"{min(loads):.1f} to {max(loads):.1f}" if loads else "unknown"
-    return f"The level is a validation NDCG@10 of {contest.level:.3f}; load of the machine by core {load}."
+    absent = {turn.contender: turn.problem for turn in contest.turns if turn.problem and not contest.of(turn.contender)}
+    why = "".join(f" {name} was not measured: {problem}." for name, problem in absent.items())
+    return f"The level is a validation NDCG@10 of {contest.level:.3f}; load of the machine by core {load}.{why}"

@@ -21,6 +21,7 @@ from tmmsrec.models.mmmlp import MMMLP as _MMMLP
 from tmmsrec.models.s3rec import S3Rec
 from tmmsrec.models.sequential import Entry, Sequential
 from tmmsrec.models.terms import Ages, Alike, Follows, Similar
+from tmmsrec.models.tuned_markov import TunedMarkov
 from tmmsrec.models.vbpr import VBPR as _VBPR
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.backbones.gru4rec import GRU4Rec
@@ -39,6 +40,7 @@ REPEAT_LAST = Repeat(newest=1)
 REPEAT = Repeat()
 MARKOV = Markov()
 MARKOV_DECAYED = Markov(decay=0.5, span=3, reach=50, backoff=0.2)
+MARKOV_TUNED = TunedMarkov()
 
 # Table 3: the baselines that read a history.
 SASREC = Sequential(width=126, time=Learned(), entry=Entry(dropped="streams", scaled=True))
@@ -110,7 +112,7 @@ TMMSREC_MLP4REC_CAUSAL = replace(TMMSREC, width=126, backbone=CausalMLP4Rec())
 TMMSREC_PLUS = Additive(alike=Alike())
 TMMSREC_PLUS_NOW = replace(TMMSREC_PLUS, ages=Ages(to_now=True))
 
-FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed")
+FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed", "markov-tuned")
 
 # Batches of single events hold as much as batches of users do.
 _EVENTS = Training(batch=1024)

@@ -116,7 +116,7 @@ def test_a_contest_tells_of_problems_ratios_and_the_level():
     assert contest.level == pytest.approx(0.19)
     assert contest.seconds_to_level(turns[0]) == 2.0
     assert "missed by 5%" in telling.verdict(contest)
-    assert "not measured: no wheel" in telling.markdown(contest)
+    assert "was not measured: no wheel" in telling.markdown(contest)
     assert Contest.read(json.loads(json.dumps(contest.told()))).told() == contest.told()
 
 

@@ -68,6 +68,7 @@ def test_demo_leaves_everything_and_says_what(out: Path) -> None:
     for name in (
         "popularity",
         "markov-decayed",
+        "markov-tuned",
         "sasrec",
         "tmmsrec-no-time",
         "tmmsrec",
@@ -86,7 +87,7 @@ def test_demo_leaves_everything_and_says_what(out: Path) -> None:
         "data/encoders/text/encoder.json",
     ):
         assert (out / file).is_file(), file
-    assert len(list((out / "runs").glob("*/run.json"))) == 9
+    assert len(list((out / "runs").glob("*/run.json"))) == 10
     bundle = json.loads((out / "bundle" / "bundle.json").read_text(encoding="utf-8"))
     assert bundle["about"]["name"] == "tmmsrec-plus"
 

@@ -1,4 +1,4 @@
-"""The samples of a whole path are asked what the test asked."""
+"""The bundle of a whole path holds what did best in validation, and its samples are asked what the test asked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tmmsrec import zoo
 from tmmsrec.data.shop import Shop, write_shop
-from tmmsrec.study.path import Inputs, Outcome, Recipe, whole_path
+from tmmsrec.study.path import Inputs, Outcome, Recipe, best_in_validation, whole_path
+from tmmsrec.study.run import Job, Run
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +49,34 @@ def ranks(outcome: Outcome) -> list[tuple[float, float]]:
 def test_a_path_gone_again_shows_the_same_samples(raw: Path, tmp_path: Path) -> None:
     first, again = (walked(raw, tmp_path / "out", "tmmsrec-plus").report.samples for _ in range(2))
     assert [one.rank for one in first] == [one.rank for one in again]
+
+
+def done(tmp_path: Path, **values: float | None) -> dict[str, Run]:
+    """Runs with these values in validation, and test results the other way round."""
+    names = {name.replace("_", "-"): value for name, value in values.items()}
+    return {
+        n: Run(Job(zoo.methods()[n]), tmp_path / n, {"fit": {"best": v}, "result": {"NDCG@10": -(v or 0)}})
+        for n, v in names.items()
+    }
+
+
+def test_the_best_of_the_trained_in_validation_is_bundled(tmp_path: Path) -> None:
+    best, why = best_in_validation(done(tmp_path, markov=0.1, sasrec=0.3, tmmsrec=None, tmmsrec_plus=0.2))
+    assert best == "sasrec"
+    assert why.startswith("The bundle holds sasrec: NDCG@10 0.3000 in validation")
+    assert "tmmsrec-plus 0.2000" in why
+    assert "markov" not in why
+
+
+def test_a_floor_ahead_of_all_that_was_trained_is_told(tmp_path: Path) -> None:
+    best, why = best_in_validation(done(tmp_path, markov=0.4, repeat=0.2, sasrec=0.3))
+    assert best == "sasrec"
+    assert why.endswith("markov, which needs no training, has 0.4000 there.")
+    assert best_in_validation(done(tmp_path, popularity=0.1, repeat=0.2))[0] == "repeat"
+
+
+def test_a_path_says_what_its_bundle_holds(raw: Path, tmp_path: Path) -> None:
+    outcome = walked(raw, tmp_path / "out", "sasrec", "tmmsrec-plus")
+    values = {n: runs[0].about["fit"]["best"] for n, runs in outcome.report.runs.items() if n not in zoo.FLOORS}
+    assert outcome.report.subject == max(values, key=values.__getitem__) == outcome.recommender.about["name"]
+    assert any(f"The bundle holds {outcome.report.subject}" in note for note in outcome.report.notes)

@@ -63,19 +63,19 @@ def chosen(tmp_path_factory):
     dataset = store.save(small(users=80), folder / "data")
     # One that reads the newest event, and one to which the newest five are worth the same.
     grid = (("decay=0.0",), ("decay=1.0", "span=5", "reach=5"))
-    study = Study("Floors", {"markov": Entrant(zoo.MARKOV), "markov-tuned": Entrant(Markov(), grid=grid)}, seeds=3)
+    study = Study("Floors", {"markov": Entrant(zoo.MARKOV), "markov-chosen": Entrant(Markov(), grid=grid)}, seeds=3)
     return conduct(study, dataset, folder / "runs")
 
 
 def test_a_floor_is_chosen_by_validation_and_tested_once(chosen):
-    values = chosen.tried["markov-tuned"]
+    values = chosen.tried["markov-chosen"]
     assert not np.isnan(values).any()
-    best = chosen.study.entrants["markov-tuned"].settings()[int(np.argmax(values))]
-    assert chosen.chosen["markov-tuned"] == best
-    (run,) = chosen.runs["markov-tuned"]
+    best = chosen.study.entrants["markov-chosen"].settings()[int(np.argmax(values))]
+    assert chosen.chosen["markov-chosen"] == best
+    (run,) = chosen.runs["markov-chosen"]
     assert run.job.method == best.method
     assert run.about["fit"]["best"] == max(values)
 
 
 def test_a_report_says_among_how_many_settings_a_floor_was_chosen(chosen):
-    assert "markov-tuned: the best of 2 settings in validation." in report(chosen).notes
+    assert "markov-chosen: the best of 2 settings in validation." in report(chosen).notes

@@ -97,9 +97,27 @@ class Markov(Method):
         """The newest events that count."""
         return self.reach
 
+    @property
+    def weights(self) -> list[float]:
+        """What an event 1, 2, ... steps after another counts."""
+        return [float(self.decay**k) for k in range(self.span)]
+
+    def read(
+        self, row: NDArray[np.int64], item: NDArray[np.int64], back: NDArray[np.int64], shape: tuple[int, int]
+    ) -> sparse.csr_array:
+        """[B, I+1] what each item counts when histories are read: ``decay`` to the power of how far back it stands.
+
+        Args:
+            row, item, back: [m] whose events these are, which items, and how many events are newer (0 for the newest).
+            shape: (B, I+1).
+        """
+        heard = back < self.reach
+        weight = np.power(self.decay, back[heard], dtype=np.float64)
+        return sparse.csr_array((weight, (row[heard], item[heard])), shape=shape)
+
     def build(self, dataset: Dataset) -> Model:
         """Counts of nothing yet."""
-        return _Markov(dataset.n_items, self)
+        return MarkovModel(dataset.n_items, self)
 
 
 class _Counting(Model):
@@ -151,13 +169,14 @@ class _Repeat(_Counting):
         return recency
 
 
-class _Markov(Resizable, _Counting):
+class MarkovModel(Resizable, _Counting):
+    """Counts of what follows what, read as a ``Markov`` says."""
+
     resizable = ("pairs", "weights")
 
     def __init__(self, n_items: int, value: Markov) -> None:
         super().__init__(n_items)
-        self.value = value
-        self.backoff = value.backoff
+        self.value, self.backoff = value, value.backoff
         # What follows what, as rows (from, to) with a weight each: a bundle can hold them without a format of its own.
         self.register_buffer("pairs", torch.zeros(0, 2, dtype=torch.int64))
         self.register_buffer("weights", torch.zeros(0, dtype=torch.float64))
@@ -165,21 +184,25 @@ class _Markov(Resizable, _Counting):
         self.weights: Tensor
         self._follows: sparse.csr_array | None = None
 
+    def read_as(self, value: Markov) -> None:
+        """Count and read as another value says, from the next ``observe`` on."""
+        self.value, self.backoff = value, value.backoff
+
     def observe(self, part: Part) -> None:
+        """Count what followed what in the events that may be read."""
         super().observe(part)
-        total = transitions(part, self.n_items, [float(self.value.decay**k) for k in range(self.value.span)])
+        total = transitions(part, self.n_items, self.value.weights)
         found = total.tocoo()
         self.pairs = torch.from_numpy(np.stack([found.row, found.col], axis=1).astype(np.int64))
         self.weights = torch.from_numpy(found.data / total.sum(axis=1)[found.row])
         self._follows = None
 
     def counted(self, batch: Batch) -> Tensor:
+        """[B, I+1] float64, the sum over the newest events of what follows each."""
         items = batch.items.cpu().numpy()
-        mask = items != 0
-        back = mask.sum(1, keepdims=True) - 1 - np.arange(items.shape[1])
-        weight = np.power(self.value.decay, np.maximum(back, 0), dtype=np.float64)
-        owner = np.broadcast_to(np.arange(len(items))[:, None], items.shape)
-        read = sparse.csr_array((weight[mask], (owner[mask], items[mask])), shape=(len(items), self.n_items + 1))
+        row, place = np.nonzero(items)
+        back = np.count_nonzero(items, axis=1)[row] - 1 - place
+        read = self.value.read(row, items[row, place], back, (len(items), self.n_items + 1))
         dense: NDArray[np.float64] = (read @ self.follows).toarray()
         return torch.from_numpy(dense)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -15,12 +15,18 @@ def transitions(part: Part, n_items: int, weights: Sequence[float]) -> sparse.cs
 
     An event k steps after another of the same user counts ``weights[k - 1]``; events further apart count nothing.
     """
+    total = sparse.csr_array((n_items + 1, n_items + 1), dtype=np.float64)
+    for weight, found in zip(weights, by_steps(part, n_items, len(weights)), strict=True):
+        total = total + weight * found
+    return total
+
+
+def by_steps(part: Part, n_items: int, most: int) -> Iterator[sparse.csr_array]:
+    """[I+1, I+1] float64 for 1, 2, ... ``most`` steps: how often the item of a column came so many steps after that of a row."""
     log, size = part.interactions, n_items + 1
     at = np.flatnonzero(part.readable)
     user = np.repeat(np.arange(log.users), log.lengths)[at]
     items = log.items[at].astype(np.int64)
-    total = sparse.csr_array((size, size), dtype=np.float64)
-    for k, weight in enumerate(weights, 1):
+    for k in range(1, most + 1):
         same = np.flatnonzero(user[k:] == user[:-k])
-        total = total + sparse.csr_array((np.full(len(same), weight), (items[same], items[same + k])), shape=(size, size))
-    return total
+        yield sparse.csr_array((np.ones(len(same)), (items[same], items[same + k])), shape=(size, size))

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from tmmsrec.nn.beside import Beside
 
-_SCORES = {"cpu": 1 << 21}  # scores in a block: 8 MB
+_SCORES = {"cpu": 1 << 20}  # scores in a block: 4 MB, and as much for what becomes of them
 _ELSEWHERE = 1 << 26
 
 
@@ -44,6 +44,7 @@ class _CrossEntropy(torch.autograd.Function):
         to_states, to_items, to_values = (torch.zeros_like(x) if wanted else x for x in (states, items, values))
         total = states.new_zeros((), dtype=torch.promote_types(states.dtype, torch.float32))
         rows = max(1, _SCORES.get(states.device.type, _ELSEWHERE) // len(items))
+        room = total.new_empty(min(rows, len(states)), len(items))
         for at in range(0, len(states), rows):
             block, target = states[at : at + rows], targets[at : at + rows, None]
             scores = (block @ items.T).to(total.dtype)
@@ -51,17 +52,18 @@ class _CrossEntropy(torch.autograd.Function):
                 entries, *place, value = beside.between(at, at + len(block))
                 scores.index_put_(tuple(place), value.to(scores.dtype), accumulate=True)
             scores[:, 0] = -torch.inf
-            normaliser = scores.logsumexp(1, keepdim=True)
+            shares = torch.softmax(scores, 1, out=room[: len(block)])
+            # ln of the sum of exp, by the largest share: that of a target may be too small for a number.
+            normaliser = scores.amax(1, keepdim=True) - shares.amax(1, keepdim=True).log()
             total += (normaliser - scores.gather(1, target)).sum()
             if wanted:
-                # d loss / d score = softmax - 1 at the target
-                slope = scores.sub_(normaliser).exp_()
+                slope = shares  # d loss / d score is the share, less 1 at the target
                 slope.scatter_add_(1, target, slope.new_full(target.shape, -1.0))
                 if beside is not None:
                     to_values[entries] = slope[tuple(place)].to(values.dtype)
                 slope = slope.to(states.dtype)
                 to_states[at : at + rows] = slope @ items
-                to_items[:, fixed:] += slope.T @ block[:, fixed:]
+                _add_product(to_items[:, fixed:], slope.T, block[:, fixed:])
         if wanted:
             ctx.save_for_backward(*(x.div_(len(states)) for x in (to_states, to_items, to_values)))
         return total / len(states)
@@ -71,3 +73,11 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, None, Tensor, None, None]:
         to_states, to_items, to_values = (above.to(x) * x for x in ctx.saved_tensors)
         return to_states, to_items, None, to_values, None, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a product, without a pass of its own over the sum where all are of a kind (products under autocast are not)."""
+    if total.dtype == left.dtype == right.dtype and not torch.is_autocast_enabled(total.device.type):
+        total.addmm_(left, right)
+    else:
+        total += left @ right

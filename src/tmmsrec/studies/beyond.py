@@ -7,10 +7,8 @@ as once" keeps a method from learning that; what it loses is what no shop could 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
-from tmmsrec.models.counting import Markov
 from tmmsrec.models.terms import Lately, Popular
 from tmmsrec.studies._plan import FLOORS, entrant
 from tmmsrec.study.recipe import TRAINING
@@ -27,18 +25,6 @@ _AS_RUN_DOES = (
 )
 # A few hundred numbers take larger steps.
 _GRID = (("training.optimiser.lr=0.02",), ("training.optimiser.lr=0.05",))
-
-
-# The floor that has something to choose; what the zoo calls decayed was chosen for one log by whoever published it.
-_MARKOV = Entrant(
-    Markov(),
-    grid=tuple(
-        (f"decay={decay}", f"span={span}", f"reach={reach}", f"backoff={backoff}")
-        for decay, (span, reach), backoff in product(
-            (0.2, 0.4, 0.6, 0.8, 0.9), ((1, 5), (3, 5), (3, 50), (10, 50)), (0.001, 0.05, 0.2, 0.5)
-        )
-    ),
-)
 
 
 def _network(name: str) -> Entrant:
@@ -68,7 +54,6 @@ STUDY = Study(
     "Beyond the paper",
     FLOORS
     | {
-        "markov-tuned": _MARKOV,
         "SASRec": _network("sasrec"),
         "TMMSRec without time": _network("tmmsrec-no-time"),
         "TMMSRec": _network("tmmsrec"),

@@ -32,8 +32,6 @@ from tmmsrec.study.stages import Listener, Silent, Stages, identity, key_of
 from tmmsrec.study.telling import chapter
 from tmmsrec.training import Training
 
-_FIRST = ("tmmsrec-plus", "tmmsrec")  # the report is about the first of these that was trained, and the bundle holds it
-
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -85,7 +83,8 @@ def whole_path(
     for note in (*notes, *left_out):
         listener.note(note)
     runs = _runs(methods, trainings, dataset, recipe.seed, out / "runs", listener)
-    subject = next((name for name in _FIRST if name in runs), list(runs)[-1])
+    subject, why = best_in_validation(runs)
+    listener.note(why)
     recommender = _bundle(subject, runs[subject], dataset, out / "bundle", stages, listener)
     shown = samples(_before_the_last(runs[subject], dataset), seed=recipe.seed, source=source_of(dataset))
     by_seed = {name: [run] for name, run in runs.items()}
@@ -95,7 +94,7 @@ def whole_path(
         subject,
         ceiling or {},
         shown,
-        (*notes, *left_out, *told_of(methods, recipe)),
+        (*notes, *left_out, why, *told_of(methods, recipe)),
     )
     told = chapter(report)
     publish(Document(told.title, [told]), out / "report")
@@ -174,6 +173,19 @@ def _runs(
             listener.note(line)
         found[name] = run(job, dataset, root, watch=None if there else listener.training(name))
     return found
+
+
+def best_in_validation(runs: Mapping[str, Run]) -> tuple[str, str]:
+    """The method that the bundle holds, and why: of those that were trained (of all, where none was) the best in validation."""
+    values = {name: -1.0 if run.about["fit"]["best"] is None else run.about["fit"]["best"] for name, run in runs.items()}
+    among = [name for name, run in runs.items() if run.job.method.learned] or list(runs)
+    best, metric = max(among, key=values.__getitem__), runs[among[0]].job.training.metric
+    told = ", ".join(f"{name} {values[name]:.4f}" for name in among if name != best)
+    said = f"The bundle holds {best}: {metric} {values[best]:.4f} in validation{f' ({told})' if told else ''}."
+    floor = max(values, key=values.__getitem__)
+    return best, said + (
+        f" {floor}, which needs no training, has {values[floor]:.4f} there." if values[floor] > values[best] else ""
+    )
 
 
 def _bundle(name: str, of: Run, dataset: Dataset, folder: Path, stages: Stages, listener: Listener) -> Recommender:

@@ -1,0 +1,164 @@
+"""The floor that may choose: a Markov with the decay, span, reach and back-off that the log itself prefers.
+
+Whatever is compared with counting should be compared with counting done well, and parameters that suit one log are poor on another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from tmmsrec import metrics
+from tmmsrec.data.batch import Batch
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.split import Part
+from tmmsrec.models.base import Method, Model
+from tmmsrec.models.counting import Markov, MarkovModel
+from tmmsrec.models.transitions import by_steps
+
+_METRIC = metrics.NDCG @ 10
+_USERS = 512  # whose scores are held at once
+_Ranks = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TunedMarkov(Method):
+    """Markov, its parameters chosen anew whenever it counts a log.
+
+    Of each user's events that may be read, the newest is held back; every setting counts the others and ranks what was held back,
+    and the one with the best NDCG@10 then counts all of them.  So the validation targets choose when the test part is asked about,
+    and the newest training events when the validation part is; a target never chooses for itself.
+
+    Attributes:
+        decays, spans, reaches, backoffs: of ``Markov``, each with each.
+        events: choose by a random part of the users (always the same) that has about so many events, where the log has more.
+    """
+
+    decays: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.9)
+    spans: tuple[int, ...] = (1, 3, 10)
+    reaches: tuple[int, ...] = (5, 50)
+    backoffs: tuple[float, ...] = (0.001, 0.05, 0.2, 0.5)
+    events: int = 1_000_000
+
+    source: ClassVar[str] = "counting"
+    inner_product: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.settings():
+            raise ValueError("a tuned Markov needs at least one decay, span, reach and backoff to choose from")
+        if self.events < 1:
+            raise ValueError(f"events must be at least 1, got {self.events}")
+
+    @property
+    def history(self) -> int:
+        """The newest events that may count."""
+        return max(self.reaches)
+
+    def settings(self) -> list[Markov]:
+        """All there is to choose from."""
+        return [Markov(*each) for each in product(self.decays, self.spans, self.reaches, self.backoffs)]
+
+    def build(self, dataset: Dataset) -> Model:
+        """Counts of nothing yet."""
+        return _TunedMarkov(dataset.n_items, self)
+
+
+class _TunedMarkov(MarkovModel):
+    def __init__(self, n_items: int, value: TunedMarkov) -> None:
+        self.among = value.settings()
+        super().__init__(n_items, self.among[0])
+        self.tuned = value
+        self.register_buffer("chosen", torch.zeros((), dtype=torch.int64))  # the place of the setting, for those who load it
+        self.chosen: Tensor
+
+    def observe(self, part: Part) -> None:
+        shown = _without_the_newest(part, self.tuned.events)
+        values = [0.0] * len(self.among) if shown is None else _values(shown, self.n_items, self.among)
+        self.chosen = torch.tensor(int(np.argmax(values)))
+        self.read_as(self.among[int(self.chosen)])
+        super().observe(part)
+
+    def counted(self, batch: Batch) -> Tensor:
+        self.read_as(self.among[int(self.chosen)])  # after loading, what was chosen then
+        return super().counted(batch)
+
+
+def _without_the_newest(part: Part, events: int) -> Part | None:
+    """The part with the newest event of each user held back as a target; None where nobody has two that may be read."""
+    users = part.users[part.stop[part.users] >= 2]
+    stop = part.stop
+    if stop.sum() > events:
+        users = np.random.default_rng(0).permutation(users)
+        users = np.sort(users[: max(1, np.searchsorted(np.cumsum(stop[users]), events))])
+        only = np.zeros_like(stop)
+        only[users] = stop[users]
+        stop = only
+    if len(users) == 0:
+        return None
+    stop = stop.copy()
+    stop[users] -= 1
+    return Part("valid", part.interactions, stop, users)
+
+
+def _values(part: Part, n_items: int, among: list[Markov]) -> list[float]:
+    """The value of each setting: what it counts of the part, asked for the part's targets."""
+    counts = part.item_counts(n_items)
+    popularity = counts / max(1, counts.max(initial=0))
+    steps = list(by_steps(part, n_items, max(m.span for m in among)))
+    ranks: dict[Markov, list[_Ranks]] = {m: [] for m in among}
+    # Settings that differ only in their back-off share all that is costly; those that differ only in their reach, the counts.
+    for counting in dict.fromkeys(replace(m, reach=1, backoff=0.0) for m in among):
+        total = sum((w * s for w, s in zip(counting.weights, steps, strict=False)), sparse.csr_array(steps[0].shape))
+        follows = sparse.csr_array(total.multiply(1 / np.maximum(total.sum(axis=1), 1e-300)[:, None]))
+        alike = [m for m in among if (m.decay, m.span) == (counting.decay, counting.span)]
+        for reach in dict.fromkeys(m.reach for m in alike):
+            own = [m for m in alike if m.reach == reach]
+            for targets, read in _asked(part, n_items, own[0]):
+                counted = (read @ follows).tocoo()
+                for m in own:
+                    ranks[m].append(_ranks(counted, m.backoff * popularity, targets))
+    return [float(_METRIC(np.concatenate(ranks[m])).mean()) for m in among]
+
+
+def _asked(part: Part, n_items: int, value: Markov) -> Iterator[tuple[NDArray[np.int32], sparse.csr_array]]:
+    """Targets [B] and read histories [B, I+1], block by block."""
+    for start in range(0, len(part), _USERS):
+        users = part.users[start : start + _USERS]
+        row, item = part.read_of(users)
+        newer = np.cumsum(part.stop[users])[row] - 1 - np.arange(len(row))
+        read = value.read(row, item.astype(np.int64), newer, (len(users), n_items + 1))
+        yield part.interactions.items[part.interactions.offsets[users] + part.stop[users]], read
+
+
+def _ranks(counted: sparse.coo_array, base: _Ranks, targets: NDArray[np.int32]) -> _Ranks:
+    """[B] 0-based ranks of the targets by ``counted + base``, ties at their mean, from the entries that are not zero.
+
+    Args:
+        counted: [B, I+1].
+        base: [I+1], what every user's items have besides.
+        targets: [B].
+    """
+    row, column, value = counted.row, counted.col, counted.data
+    own = base[targets].copy()
+    met = column == targets[row]
+    own[row[met]] = value[met] + own[row[met]]
+    ordered = np.sort(base[1:])
+    not_above = np.searchsorted(ordered, own, side="right")
+    higher = len(ordered) - not_above
+    ties = not_above - np.searchsorted(ordered, own, side="left")
+    # Entries stand elsewhere than their base alone would have them.
+    before, after, mine = base[column], value + base[column], own[row]
+    size = len(targets)
+    higher = higher + np.bincount(row, (after > mine).astype(float) - (before > mine), size)
+    ties = ties + np.bincount(row, (after == mine).astype(float) - (before == mine), size)
+    found: _Ranks = higher + (ties - 1) / 2
+    return found
