@@ -10,7 +10,7 @@ from tmmsrec import metrics, zoo
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.models.counting import Markov
-from tmmsrec.models.tuned_markov import TunedMarkov
+from tmmsrec.models.tuned_markov import TunedMarkov, _without_the_newest
 from tmmsrec.ranking import rank
 
 VALUE = replace(zoo.MARKOV_TUNED, reaches=(2, 50))
@@ -71,14 +71,22 @@ def test_a_target_never_chooses_for_itself():
 def test_a_large_log_chooses_by_some_of_its_users_and_counts_all():
     dataset = small(users=300, items=12)
     whole = Part.whole(dataset.interactions)
-    few, all_of_it = replace(VALUE, events=200).build(dataset), VALUE.build(dataset)
-    few.observe(whole)
-    all_of_it.observe(whole)
-    assert few.value in VALUE.settings()
-    plain = few.value.build(dataset)
-    plain.observe(whole)
-    assert few.pairs.tolist() == plain.pairs.tolist()
-    assert few.weights.tolist() == plain.weights.tolist()
+    asked = []
+    for value in (VALUE, replace(VALUE, events=200), replace(VALUE, users=40), replace(VALUE, events=200, users=5)):
+        shown = _without_the_newest(whole, value)
+        asked.append((len(shown), int(shown.stop.sum())))
+        few = value.build(dataset)
+        few.observe(whole)
+        plain = few.value.build(dataset)
+        plain.observe(whole)
+        assert few.pairs.tolist() == plain.pairs.tolist()
+        assert few.weights.tolist() == plain.weights.tolist()
+    everybody, events = asked[0]
+    assert (everybody, events) == (300, len(dataset.interactions) - 300)
+    assert 20 < asked[1][0] < 60
+    assert asked[1][0] + asked[1][1] <= 200
+    assert asked[2] == (40, events)
+    assert asked[3] == (5, asked[1][1])
 
 
 def test_where_nobody_has_two_events_the_first_setting_stands():
@@ -96,7 +104,9 @@ def test_loaded_weights_bring_what_was_chosen():
     assert loaded.value == model.value != VALUE.settings()[0]
 
 
-@pytest.mark.parametrize("changes", [{"decays": ()}, {"backoffs": ()}, {"events": 0}, {"spans": (0,)}, {"decays": (1.5,)}])
+@pytest.mark.parametrize(
+    "changes", [{"decays": ()}, {"backoffs": ()}, {"events": 0}, {"users": 0}, {"spans": (0,)}, {"decays": (1.5,)}]
+)
 def test_what_cannot_be_chosen_among_is_refused(changes):
     with pytest.raises(ValueError, match=r"at least|between"):
         replace(VALUE, **changes)

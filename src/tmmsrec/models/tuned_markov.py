@@ -26,7 +26,7 @@ from tmmsrec.models.transitions import by_steps
 
 _METRIC = metrics.NDCG @ 10
 _USERS = 512  # whose scores are held at once
-_Ranks = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,15 @@ class TunedMarkov(Method):
 
     Attributes:
         decays, spans, reaches, backoffs: of ``Markov``, each with each.
-        events: choose by a random part of the users (always the same) that has about so many events, where the log has more.
+        users: whose held-back events choose, at most; drawn at random, always the same.
+        events: of the users that settings are counted on while choosing, at most, those among them; drawn in the same way.
     """
 
     decays: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.9)
     spans: tuple[int, ...] = (1, 3, 10)
     reaches: tuple[int, ...] = (5, 50)
     backoffs: tuple[float, ...] = (0.001, 0.05, 0.2, 0.5)
+    users: int = 5_000
     events: int = 1_000_000
 
     source: ClassVar[str] = "counting"
@@ -55,8 +57,9 @@ class TunedMarkov(Method):
     def __post_init__(self) -> None:
         if not self.settings():
             raise ValueError("a tuned Markov needs at least one decay, span, reach and backoff to choose from")
-        if self.events < 1:
-            raise ValueError(f"events must be at least 1, got {self.events}")
+        for name in ("users", "events"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TunedMarkov.{name} must be at least 1, got {getattr(self, name)}")
 
     @property
     def history(self) -> int:
@@ -81,7 +84,7 @@ class _TunedMarkov(MarkovModel):
         self.chosen: Tensor
 
     def observe(self, part: Part) -> None:
-        shown = _without_the_newest(part, self.tuned.events)
+        shown = _without_the_newest(part, self.tuned)
         values = [0.0] * len(self.among) if shown is None else _values(shown, self.n_items, self.among)
         self.chosen = torch.tensor(int(np.argmax(values)))
         self.read_as(self.among[int(self.chosen)])
@@ -92,29 +95,27 @@ class _TunedMarkov(MarkovModel):
         return super().counted(batch)
 
 
-def _without_the_newest(part: Part, events: int) -> Part | None:
-    """The part with the newest event of each user held back as a target; None where nobody has two that may be read."""
-    users = part.users[part.stop[part.users] >= 2]
-    stop = part.stop
-    if stop.sum() > events:
-        users = np.random.default_rng(0).permutation(users)
-        users = np.sort(users[: max(1, np.searchsorted(np.cumsum(stop[users]), events))])
-        only = np.zeros_like(stop)
-        only[users] = stop[users]
-        stop = only
-    if len(users) == 0:
-        return None
-    stop = stop.copy()
+def _without_the_newest(part: Part, value: TunedMarkov) -> Part | None:
+    """The part with the newest event of each user held back, some of them as targets; None where nobody has two events to read."""
+    users = np.random.default_rng(0).permutation(part.users[part.stop[part.users] >= 2])
+    stop = np.zeros_like(part.stop)
+    if part.stop.sum() <= value.events:
+        stop[:] = part.stop
+    else:
+        users = users[: max(1, np.searchsorted(np.cumsum(part.stop[users]), value.events))]
+        stop[users] = part.stop[users]
     stop[users] -= 1
-    return Part("valid", part.interactions, stop, users)
+    return Part("valid", part.interactions, stop, np.sort(users[: value.users])) if len(users) else None
 
 
 def _values(part: Part, n_items: int, among: list[Markov]) -> list[float]:
     """The value of each setting: what it counts of the part, asked for the part's targets."""
     counts = part.item_counts(n_items)
     popularity = counts / max(1, counts.max(initial=0))
+    bases = {m.backoff: m.backoff * popularity for m in among}
+    ordered = {backoff: np.sort(base[1:]) for backoff, base in bases.items()}
     steps = list(by_steps(part, n_items, max(m.span for m in among)))
-    ranks: dict[Markov, list[_Ranks]] = {m: [] for m in among}
+    ranks: dict[Markov, list[_Floats]] = {m: [] for m in among}
     # Settings that differ only in their back-off share all that is costly; those that differ only in their reach, the counts.
     for counting in dict.fromkeys(replace(m, reach=1, backoff=0.0) for m in among):
         total = sum((w * s for w, s in zip(counting.weights, steps, strict=False)), sparse.csr_array(steps[0].shape))
@@ -125,7 +126,7 @@ def _values(part: Part, n_items: int, among: list[Markov]) -> list[float]:
             for targets, read in _asked(part, n_items, own[0]):
                 counted = (read @ follows).tocoo()
                 for m in own:
-                    ranks[m].append(_ranks(counted, m.backoff * popularity, targets))
+                    ranks[m].append(_ranks(counted, bases[m.backoff], ordered[m.backoff], targets))
     return [float(_METRIC(np.concatenate(ranks[m])).mean()) for m in among]
 
 
@@ -139,19 +140,18 @@ def _asked(part: Part, n_items: int, value: Markov) -> Iterator[tuple[NDArray[np
         yield part.interactions.items[part.interactions.offsets[users] + part.stop[users]], read
 
 
-def _ranks(counted: sparse.coo_array, base: _Ranks, targets: NDArray[np.int32]) -> _Ranks:
+def _ranks(counted: sparse.coo_array, base: _Floats, ordered: _Floats, targets: NDArray[np.int32]) -> _Floats:
     """[B] 0-based ranks of the targets by ``counted + base``, ties at their mean, from the entries that are not zero.
 
     Args:
         counted: [B, I+1].
-        base: [I+1], what every user's items have besides.
+        base, ordered: [I+1] what items have besides, whoever asks; [I] the same of the items alone, sorted.
         targets: [B].
     """
     row, column, value = counted.row, counted.col, counted.data
     own = base[targets].copy()
     met = column == targets[row]
     own[row[met]] = value[met] + own[row[met]]
-    ordered = np.sort(base[1:])
     not_above = np.searchsorted(ordered, own, side="right")
     higher = len(ordered) - not_above
     ties = not_above - np.searchsorted(ordered, own, side="left")
@@ -160,5 +160,5 @@ def _ranks(counted: sparse.coo_array, base: _Ranks, targets: NDArray[np.int32]) 
     size = len(targets)
     higher = higher + np.bincount(row, (after > mine).astype(float) - (before > mine), size)
     ties = ties + np.bincount(row, (after == mine).astype(float) - (before == mine), size)
-    found: _Ranks = higher + (ties - 1) / 2
+    found: _Floats = higher + (ties - 1) / 2
     return found
