@@ -109,7 +109,7 @@ TMMSREC_MLP4REC = replace(TMMSREC, width=126, backbone=MLP4Rec(), steps="last")
 TMMSREC_MLP4REC_CAUSAL = replace(TMMSREC, width=126, backbone=CausalMLP4Rec())
 
 # Beyond the paper: few parameters, counting among them.
-TMMSREC_PLUS = Additive(alike=Alike())
+TMMSREC_PLUS = Additive(alike=Alike(), follows=Follows(tempered=True))
 TMMSREC_PLUS_NOW = replace(TMMSREC_PLUS, ages=Ages(to_now=True))
 
 FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed", "markov-tuned")

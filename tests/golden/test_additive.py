@@ -25,7 +25,7 @@ AGES = Ages(edges=(DAY, 30 * DAY), lags=(1, 3))
 METHOD = Additive(
     length=20,
     ages=AGES,
-    follows=Follows(span=2, reach=3),
+    follows=Follows(span=2, reach=3, tempered=True),
     popular=Popular(sizes=6, never_apart=True),
     alike=Alike(reach=3, most=4),
     lately=Lately(halves=(1.0, 30.0), most=7),
@@ -90,12 +90,14 @@ def by_hand(model, log: Interactions, items: list[int], times: list[int], now: i
             sum(math.exp(parameters["again.kernel.weight"][c, 0]) for c, j in zip(cells, items, strict=True) if i == j)
         )
     pairs, follows = pairs_of(log, method.follows.span), np.zeros(model.n_items + 1)
+    x, y = parameters.get("follows.powers", (1.0, 0.0))
     for c, a in list(zip(cells, items, strict=True))[-method.follows.reach :]:
         softplus = math.log1p(math.exp(parameters["follows.kernel.weight"][c, 0]))
         total = sum(n for (start, _), n in pairs.items() if start == a)
         for (start, b), n in pairs.items():
-            follows[b] += softplus * n / (1 + total) * (start == a)
+            follows[b] += softplus * n / (1 + total) ** x * (start == a)
     strength = parameters["follows.strength.weight"][newest, 0]
+    follows /= (1 + counts) ** y
     scores += strength * np.log1p(follows * math.exp(parameters["follows.sharpness"][0]))
     return scores + alike_by_hand(model, parameters, items, cells, newest) + lately_by_hand(model, log, moment, parameters, newest)
 
@@ -137,8 +139,10 @@ def lately_by_hand(model, log: Interactions, moment: int, parameters, newest: in
 
 @pytest.mark.parametrize("to_now", [False, True])
 @pytest.mark.parametrize("rank", [0, 3])
-def test_scores_are_the_formulas(to_now, rank):
-    model, dataset = built(replace(METHOD, ages=replace(AGES, to_now=to_now), similar=Similar(rank=rank)))
+@pytest.mark.parametrize("tempered", [False, True])
+def test_scores_are_the_formulas(to_now, rank, tempered):
+    follows = replace(METHOD.follows, tempered=tempered)
+    model, dataset = built(replace(METHOD, ages=replace(AGES, to_now=to_now), similar=Similar(rank=rank), follows=follows))
     histories = [([4, 3, 9, 4], [0, 3, 3, 50]), ([7], [0]), ([3, 7], [0, 400])]  # 3 and 7 have no picture
     for items, days in histories:
         times = [1_400_000_000 + d * DAY for d in days]
@@ -230,11 +234,21 @@ def test_a_list_beside_says_what_it_holds():
     assert nothing.padded(2).shape == (2, 0)
 
 
+def test_a_follower_counts_as_before_while_nothing_was_learned_of_trust():
+    plain, dataset = built(replace(METHOD, follows=replace(METHOD.follows, tempered=False)))
+    tempered = METHOD.build(dataset).double().eval()
+    tempered.load_state_dict(plain.state_dict(), strict=False)
+    tempered.observe(whole(dataset.interactions))
+    assert tempered.follows.powers.tolist() == [1, 0]
+    asked = history_batch(np.array([-1]), np.array([[4, 3, 9]]), np.array([[0, 0, DAY]]), np.array([DAY]))
+    torch.testing.assert_close(tempered.score(asked), plain.score(asked), atol=1e-6, rtol=1e-6)
+
+
 def test_parameters_are_few():
     """Kernels of nine ages and six lags with a strength for each age; all that depends on the catalogue is counted."""
     model = zoo.TMMSREC_PLUS.build(small())
     cells, ages = 9 * 6, 9
-    expected = 2 * (cells + ages) + (20 + ages) + cells + (cells + ages + 1) + (cells + ages + 3)
+    expected = 2 * (cells + ages) + (20 + ages) + cells + (cells + ages + 3) + (cells + ages + 3)
     assert sum(p.numel() for p in model.parameters()) == expected
 
 

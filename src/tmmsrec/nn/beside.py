@@ -66,8 +66,13 @@ class Beside:
         """[B, k] what is added to the items [B, k] of each row, zero where there is nothing; for a list as ``summed`` makes it."""
         if not len(self.rows):
             return torch.zeros(rows.shape, dtype=self.values.dtype, device=rows.device)
-        size = 1 + torch.maximum(self.items.max(), rows.max())
-        keys = self.rows * size + self.items
-        asked = torch.arange(len(rows), device=rows.device)[:, None] * size + rows
+        asked = torch.arange(len(rows), device=rows.device)[:, None].expand_as(rows)
+        place, there = self.places(asked, rows)
+        return torch.where(there, self.values[place], 0.0)
+
+    def places(self, rows: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the items stand in a list as ``summed`` makes it that is not empty, [...], and whether they do, bool [...]."""
+        size = 1 + torch.maximum(self.items.max(), items.max())
+        keys, asked = (a * size + b for a, b in ((self.rows, self.items), (rows, items)))
         place = torch.searchsorted(keys, asked).clamp_max(len(keys) - 1)
-        return torch.where(keys[place] == asked, self.values[place], 0.0)
+        return place, keys[place] == asked

@@ -18,7 +18,7 @@ class Resizable(nn.Module):
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
         for name in self.resizable:
-            held = getattr(self, name)
-            if prefix + name in state:
+            held = getattr(self, name, None)  # a part that was built without it leaves it to load_state_dict to complain
+            if held is not None and prefix + name in state:
                 setattr(self, name, torch.empty_like(state[prefix + name], device=held.device))
         super()._load_from_state_dict(state, prefix, *rest)

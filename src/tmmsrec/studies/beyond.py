@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tmmsrec.models.terms import Lately, Popular
+from tmmsrec.models.terms import Follows, Lately, Popular
 from tmmsrec.studies._plan import FLOORS, entrant
 from tmmsrec.study.recipe import TRAINING
 from tmmsrec.study.study import Entrant, Study
@@ -45,6 +45,7 @@ _WHOLE, _COUNTS, _PLAIN = "plus now", "plus now counting alone", "plus"
 _PARTS: dict[str, dict[str, Any]] = {
     "own items": {"again": None},
     "followers": {"follows": None},
+    "trust in followers": {"follows": Follows()},
     "neighbours": {"alike": None},
     "pictures": {"modalities": ("text",)},
     "texts": {"modalities": ("image",)},

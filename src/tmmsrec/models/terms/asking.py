@@ -110,6 +110,19 @@ class Asking:
         near = self.lag[row, step, event] < reach
         return row[near], step[near], event[near]
 
+    @cached_property
+    def coming(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What is still to come for each step, each item once: the step's number, the item, and how often it comes, three [n]."""
+        assert self.to_come is not None, "only while training is it known"
+        come = self.to_come
+        same = (come[:, :, None] == come[:, None]) & (come != 0)[:, None]  # [B, q, q']
+        after = same.flip(2).cumsum(2).flip(2)  # how often the item at q occurs from q' on
+        row, step, place = (torch.arange(come.shape[1], device=come.device) > self.at[:, :, None]).nonzero(as_tuple=True)
+        first = after[row, place, self.at[row, step] + 1] == after[row, place, place]
+        kept = first & (come[row, place] != 0)
+        row, step, place = row[kept], step[kept], place[kept]
+        return self.numbered(row, step), come[row, place], after[row, place, place]
+
     def numbered(self, row: Tensor, step: Tensor) -> Tensor:
         """[n] the number of a row's step among all B K."""
         return row * self.at.shape[1] + step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,21 +22,27 @@ class Follows:
     """Items that were seen to follow those of the history.
 
         n(a, b)  how often b came within ``span`` events after a, the k-th counting 1/k;  n(a) its sum over b
-        score of b: s ln(1 + e^c sum over events j of softplus(kernel[cell of j]) n(a_j, b) / (1 + n(a_j)))
+        m(b)     how often b was met
+        score of b: s ln(1 + e^c sum over events j of softplus(kernel[cell of j]) n(a_j, b) / ((1 + n(a_j))^x (1 + m(b))^y))
                  s = strength[age of the newest event],   a_j the item of event j
 
-    While training, pairs that end in what is still to come for a person do not count for that person, or every step would find its
-    own answer in the table.
+    With x = 1 and y = 0 that is the share of b among what followed.  One in two says less than fifty in a hundred, and a follower
+    that everybody has anyhow less than a rare one: x below 1 and y above 0 know that.
+
+    While training, what is still to come for a person counts for nothing in that person's steps, or every step would find its own
+    answer in the table.
 
     Attributes:
         span: how far apart two events may be and still count as following.
         reach: how many of the newest events are read.
         most: followers that are kept for an item, those most often seen.
+        tempered: learn x and y; otherwise they are 1 and 0.
     """
 
     span: int = 3
     reach: int = 10
     most: int = 100
+    tempered: bool = field(default=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
         for name in ("span", "reach", "most"):
@@ -51,7 +57,7 @@ class Follows:
 class FollowsTerm(Resizable):
     """What Follows builds.  Pairs are kept in the order of ``a (I + 1) + b``."""
 
-    resizable = ("start", "end", "often", "whole")
+    resizable = ("start", "end", "often", "whole", "met")
 
     def __init__(self, value: Follows, n_items: int, ages: Ages) -> None:
         super().__init__()
@@ -65,6 +71,10 @@ class FollowsTerm(Resizable):
         self.end: Tensor
         self.often: Tensor
         self.whole: Tensor
+        if value.tempered:
+            self.register_buffer("met", torch.zeros(n_items + 1))
+            self.met: Tensor
+            self.powers = nn.Parameter(torch.tensor([1.0, 0.0]))  # x and y
         self.kernel = Kernel(ages.cells)
         self.strength = Kernel(ages.count, 1.0)
         self.sharpness = nn.Parameter(torch.full((1,), 3.0))
@@ -80,6 +90,8 @@ class FollowsTerm(Resizable):
         kept = kept[np.lexsort((end[kept], start[kept]))]
         columns = (start[kept], end[kept], often[kept].astype(np.float32), whole[start[kept]].astype(np.float32))
         self.start, self.end, self.often, self.whole = (torch.from_numpy(c).to(self.start.device) for c in columns)
+        if self.value.tempered:
+            self.met = torch.from_numpy(part.item_counts(self.n_items)).to(self.start.device, torch.float32)
 
     def has(self, start: Tensor, end: Tensor) -> Tensor:
         """Which pairs of items [n], [n] are kept, bool [n]."""
@@ -103,11 +115,26 @@ class FollowsTerm(Resizable):
             owner = torch.cat([owner, theirs])
             rows, items = torch.cat([rows, number[theirs]]), torch.cat([items, own.end[place]])
             often = torch.cat([often, -own.often[place]])
-        weight = functional.softplus(self.kernel(asking.cell[row, step, event])) / (1 + whole)
+        weight = functional.softplus(self.kernel(asking.cell[row, step, event])) * self._trust(whole)
         total = Beside.summed(rows, items, weight[owner] * often)
         strength = self.strength(asking.age.flatten())[total.rows]
         heard = total.values.clamp_min(0)  # a difference of sums may end a little below
+        if self.value.tempered and len(heard):
+            heard = heard * torch.exp(-self.powers[1] * self._met(total, asking).log1p())
         return Beside(total.rows, total.items, strength * torch.log1p(heard * self.sharpness.exp()))
+
+    def _trust(self, whole: Tensor) -> Tensor:
+        """(1 + n(a))^-x."""
+        return torch.exp(-self.powers[0] * whole.log1p()) if self.value.tempered else 1 / (1 + whole)
+
+    def _met(self, total: Beside, asking: Asking) -> Tensor:
+        """[n] m(b) of every entry."""
+        held = functional.pad(self.met, (0, self.n_items + 1 - len(self.met)))[total.items]  # what came later was not met
+        if asking.to_come is None:
+            return held
+        number, item, own = asking.coming
+        place, there = total.places(number, item)
+        return held.index_add(0, place[there], -own[there].to(held.dtype)).clamp_min(0)
 
 
 def _each(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:

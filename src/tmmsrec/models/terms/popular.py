@@ -72,19 +72,10 @@ class PopularTerm(Resizable):
         """What the counts hold too much while training, for every item that is still to come."""
         if asking.to_come is None:
             return None
-        come = asking.to_come
-        same = (come[:, :, None] == come[:, None]) & (come != 0)[:, None]  # [B, q, q']
-        after = same.flip(2).cumsum(2).flip(2)  # how often the item at q occurs from q' on
-        row, step, place = (torch.arange(come.shape[1], device=come.device) > asking.at[:, :, None]).nonzero(as_tuple=True)
-        first = after[row, place, asking.at[row, step] + 1] == after[row, place, place]
-        kept = first & (come[row, place] != 0)
-        row, step, place = row[kept], step[kept], place[kept]
-        item = come[row, place]
+        number, item, own = asking.coming
         held = self._held()[item]
-        own = after[row, place, place]
         values = (self.weight[self._size((held - own).clamp_min(0))] - self.weight[self._size(held)])[:, 0]
-        values = values * self.strength(asking.age[row, step])
-        return Beside.summed(asking.numbered(row, step), item, values)
+        return Beside.summed(number, item, values * self.strength(asking.age.flatten())[number])
 
     def _held(self) -> Tensor:
         """[I+1]; items that came after the counting count nothing."""
