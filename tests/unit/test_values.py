@@ -125,7 +125,7 @@ def test_a_part_that_may_be_lacking_is_named_changed_and_left_out() -> None:
     without = change(plus, "follows", "null")
     assert without.follows is None
     assert values.from_json(Method, values.to_json(without)) == without
-    assert change(without, "follows", "Follows") == plus
+    assert change(change(without, "follows", "Follows"), "follows.tempered", "true") == plus
     assert change(plus, "follows.span", "5").follows.span == 5
     network = change(plus, "network", '{"kind": "Sequential", "length": 50, "modalities": ["id", "text"], "width": 66}')
     assert network.network == replace(zoo.TMMSREC_ID, modalities=("id", "text"), width=66)
