@@ -58,3 +58,24 @@ def test_the_doctor_looks_at_the_folder_first(tmp_path: Path, monkeypatch: pytes
     said = call("doctor", tmp_path, code=2)
     assert said.stdout == ""
     assert said.stderr == f"error: {tmp_path} is no Dataset: it has no dataset.json\n"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [("run", "--interactions", "events.csv"), ("prepare", "events.csv"), ("study", "leak", "data"), ("tune", "sasrec", "data")],
+)
+def test_a_file_where_the_results_should_go_is_told_and_left_alone(
+    dataset: Dataset, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store.save(dataset, tmp_path / "data")
+    (tmp_path / "notes").write_text("mine")
+    refused = call(*verb, *(COLUMNS if "events.csv" in verb else ()), "--out", "notes", code=2).stderr
+    assert "notes is a file" in refused
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_a_job_that_cannot_be_done_is_told_without_a_traceback(dataset: Dataset, tmp_path: Path) -> None:
+    store.save(dataset, tmp_path / "data")
+    asked = ("study", "leak", tmp_path / "data", "--out", tmp_path / "out", "--quick", "--training", "optimiser.lr=1e30")
+    assert re.search(r"seed 0: FloatingPointError: .*loss", call(*asked, code=2).stderr.replace("\n", " "))

@@ -79,3 +79,12 @@ def test_a_floor_is_chosen_by_validation_and_tested_once(chosen):
 
 def test_a_report_says_among_how_many_settings_a_floor_was_chosen(chosen):
     assert "markov-chosen: the best of 2 settings in validation." in report(chosen).notes
+
+
+def test_what_is_set_for_every_training_is_no_longer_chosen():
+    study = studies.named("beyond").changed(["optimiser.lr=0.3", "epochs=2"])
+    for name, entrant in study.entrants.items():
+        for setting in entrant.settings():
+            assert (setting.training.optimiser.lr, setting.training.epochs) == (0.3, 2), name
+            assert not any(c.startswith("training.optimiser.lr=") for c in setting.changes)
+    assert [len(study.entrants[n].grid) for n in ("SASRec", "plus now", "markov")] == [2, 1, 1]

@@ -26,6 +26,7 @@ from tmmsrec.cli import (
     update,
     whole,
 )
+from tmmsrec.data.problems import JobFailed
 
 
 class Verbs(TyperGroup):
@@ -37,7 +38,7 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
-        except (ValueError, OSError, FloatingPointError) as problem:
+        except (ValueError, OSError, FloatingPointError, JobFailed) as problem:
             if ctx.params.get("debug"):
                 raise
             screen.problem(problem)

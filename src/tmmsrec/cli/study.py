@@ -39,6 +39,7 @@ def study(
     folders = [*(datasets or []), *(data or [])]
     if not folders:
         raise DataProblem("a study needs a Dataset folder: tmmsrec study NAME DATASET (see 'tmmsrec prepare')")
+    store.make_folder(out)
     for one in studies.names() if name == "all" else [name]:
         asked = Asked(
             one, tuple(str(f) for f in folders), seeds, tuple(method or ()), tuple(training or ()), protocol, exclude_seen, quick

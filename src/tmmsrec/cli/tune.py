@@ -37,6 +37,7 @@ def tune(
     data, cut = store.load(dataset), split.protocol(protocol)
     asked = [Tuning(name, tuple(sets or ()), tuple(training or ()), cut, seed, trials) for name in dict.fromkeys(methods)]
     done = []
+    store.make_folder(out)
     with screen.Screen(quiet=quiet) as listener:
         for one in asked:
             listener.stage(f"{one.name} on {data!r}")

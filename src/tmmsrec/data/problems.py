@@ -14,5 +14,9 @@ class UnknownId(DataProblem, KeyError):
         return str(self.args[0])
 
 
+class JobFailed(RuntimeError):
+    """What another process was asked to do could not be done; what that process said is told."""
+
+
 class NewerFormat(DataProblem):
     """A folder written by a later version of this package."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tmmsrec import values
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.problems import DataProblem, JobFailed
 from tmmsrec.study.gather import Results, gather
 from tmmsrec.study.run import Job, Run, is_done, read_run
 from tmmsrec.study.stages import Listener, Silent
@@ -32,7 +32,7 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
 
     Raises:
         DataProblem: the dataset lies in no folder.
-        RuntimeError: a job failed; its own message is told.
+        JobFailed: a job could not be done; its own message is told.
     """
     if dataset.folder is None:
         raise DataProblem("a study needs a Dataset folder, since its jobs run in processes of their own: save the data first")
@@ -85,7 +85,7 @@ class _Asked:
                     title, job = under_way.pop(ended)
                     problem = ended.exception()
                     if problem is not None:
-                        raise RuntimeError(f"{title}: {problem}") from None
+                        raise JobFailed(f"{title}: {problem}") from None
                     run = ended.result()
                     if run is None:
                         waiting.append((title, job))
@@ -114,5 +114,5 @@ def _do(job: Job, asked: _Asked, test: bool) -> Run | None:
         time.sleep(1.0)
         return None
     if "problem" in answer:
-        raise RuntimeError(answer["problem"])
+        raise JobFailed(answer["problem"])
     return read_run(asked.root / job.key(asked.dataset))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tmmsrec import values
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.store import atomic_text
+from tmmsrec.data.store import atomic_text, make_folder
 from tmmsrec.loop import Watch
 from tmmsrec.study.blocks import Table
 
@@ -23,7 +23,8 @@ class Stages:
         """Take a folder; raises DataProblem when it holds something else."""
         self.folder = Path(folder)
         self._file = self.folder / _FILE
-        if self.folder.exists() and not self._file.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        make_folder(self.folder)
+        if not self._file.exists() and any(self.folder.iterdir()):
             raise DataProblem(f"{folder} holds something else; choose an empty or new folder for the results")
         try:
             self._done: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))

@@ -68,6 +68,12 @@ class Entrant:
         """Every setting of the grid; raises ValueProblem for a change that cannot be made."""
         return [self._setting(changes) for changes in self.grid]
 
+    def changed(self, changes: Sequence[str]) -> Entrant:
+        """With changes to the training: what they name is no longer chosen, and settings that are the same by it stand once."""
+        named = {"training." + change.partition("=")[0].strip() for change in changes}
+        grid = dict.fromkeys(tuple(c for c in setting if c.partition("=")[0].strip() not in named) for setting in self.grid)
+        return dataclasses.replace(self, training=values.change_all(self.training, changes), grid=tuple(grid))
+
     def quick(self) -> Entrant:
         """The same method narrow, trained for a few epochs with its first setting."""
         widths = {f.name: getattr(self.method, f.name) for f in dataclasses.fields(self.method)}  # type: ignore[arg-type]
@@ -167,9 +173,8 @@ class Study:
         return dataclasses.replace(self, entrants=kept)
 
     def changed(self, changes: Sequence[str]) -> Study:
-        """The study with changes to every training; raises ValueProblem for one that cannot be made."""
-        changed = {n: dataclasses.replace(e, training=values.change_all(e.training, changes)) for n, e in self.entrants.items()}
-        return dataclasses.replace(self, entrants=changed)
+        """The study with changes to every training, which no grid takes back; raises ValueProblem for one that cannot be made."""
+        return dataclasses.replace(self, entrants={n: e.changed(changes) for n, e in self.entrants.items()})
 
     def quick(self, seeds: int = 1) -> Study:
         """A look at the whole study in minutes: narrow, short, no tuning; its title says so."""

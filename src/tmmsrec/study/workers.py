@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from tmmsrec.data.problems import JobFailed
+
 ASKER = "TMMSREC_ASKER"  # the conductor's number: a worker that starts when it is gone already could not know whose child it was
 COMMAND = (sys.executable, "-m", "tmmsrec.study.worker")
 
@@ -27,7 +29,7 @@ class _Worker:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
 
     def ask(self, words: dict[str, Any]) -> dict[str, Any]:
-        """What came of a job; raises RuntimeError with what the process said when it could not even answer."""
+        """What came of a job; raises JobFailed with what the process said when it could not even answer."""
         if self._process is None:
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(COMMAND, stdin=pipe, stdout=pipe, stderr=self._said, text=True, env=self._settings)
@@ -43,7 +45,7 @@ class _Worker:
         code, self._process = self._process.wait(), None
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").strip().splitlines()
-        raise RuntimeError(lines[-1] if lines else f"a worker ended with status {code}")
+        raise JobFailed(lines[-1] if lines else f"a worker ended with status {code}")
 
     def close(self) -> None:
         """No more jobs."""
