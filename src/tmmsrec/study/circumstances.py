@@ -29,16 +29,26 @@ def peak_memory() -> int | None:
 
 
 def versions() -> dict[str, str]:
-    """What ran: package, Python, torch and numpy versions, and the git revision of the current folder where there is one."""
+    """What ran: package, Python, torch and numpy versions, and the package's git revision where it runs from a checkout."""
     found = {
         "tmmsrec": tmmsrec.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
+    revision = _revision(Path(tmmsrec.__file__))
+    return found | ({"git": revision} if revision else {})
+
+
+def _revision(file: Path) -> str | None:
+    """The short revision of the checkout that holds a file, "-dirty" added where something was changed since; None outside one."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(file.parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+
     try:
-        said = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        found["git"] = said.stdout.strip()
+        git("ls-files", "--error-unmatch", file.name)  # an environment below somebody's checkout is no part of it
+        return git("describe", "--always", "--dirty", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
-        pass
-    return found
+        return None
