@@ -39,12 +39,12 @@ def study(
     folders = [*(datasets or []), *(data or [])]
     if not folders:
         raise DataProblem("a study needs a Dataset folder: tmmsrec study NAME DATASET (see 'tmmsrec prepare')")
-    store.make_folder(out)
     for one in studies.names() if name == "all" else [name]:
         asked = Asked(
             one, tuple(str(f) for f in folders), seeds, tuple(method or ()), tuple(training or ()), protocol, exclude_seen, quick
         )
         what = asked.of(studies.named(one))
+        store.make_folder(out)
         done = []
         for folder in folders:
             dataset = store.load(folder)

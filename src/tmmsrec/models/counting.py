@@ -20,7 +20,7 @@ from tmmsrec.data.batch import Batch
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, Model
-from tmmsrec.models.transitions import transitions
+from tmmsrec.models.transitions import shares, transitions
 from tmmsrec.nn.resizable import Resizable
 
 
@@ -120,6 +120,13 @@ class Markov(Method):
         return MarkovModel(dataset.n_items, self)
 
 
+def popularity(part: Part, n_items: int) -> NDArray[np.float64]:
+    """[I+1] how often items occur among the events that may be read, over the largest of them."""
+    counts = part.item_counts(n_items)
+    found: NDArray[np.float64] = counts / max(1, counts.max(initial=0))
+    return found
+
+
 class _Counting(Model):
     """Shared by all: popularity over the largest, a buffer [I+1], and no loss."""
 
@@ -130,8 +137,7 @@ class _Counting(Model):
         self.popularity: Tensor
 
     def observe(self, part: Part) -> None:
-        counts = part.item_counts(self.n_items)
-        self.popularity = torch.from_numpy(counts / max(1, counts.max(initial=0)))
+        self.popularity = torch.from_numpy(popularity(part, self.n_items))
 
     def loss(self, batch: Batch) -> Tensor:
         raise RuntimeError("a counting model has nothing to train; observe() a part instead")
@@ -140,7 +146,10 @@ class _Counting(Model):
     def counted(self, batch: Batch) -> Tensor:
         """[B, I+1] float64 scores before the back-off."""
 
-    backoff = 0.5  # below the whole numbers that counting gives
+    @property
+    def backoff(self) -> float:
+        """What popularity counts: below the whole numbers that counting gives."""
+        return 0.5
 
     def score(self, batch: Batch) -> Tensor:
         return self.counted(batch) + self.backoff * self.popularity
@@ -176,7 +185,7 @@ class MarkovModel(Resizable, _Counting):
 
     def __init__(self, n_items: int, value: Markov) -> None:
         super().__init__(n_items)
-        self.value, self.backoff = value, value.backoff
+        self._value = value
         # What follows what, as rows (from, to) with a weight each: a bundle can hold them without a format of its own.
         self.register_buffer("pairs", torch.zeros(0, 2, dtype=torch.int64))
         self.register_buffer("weights", torch.zeros(0, dtype=torch.float64))
@@ -184,17 +193,22 @@ class MarkovModel(Resizable, _Counting):
         self.weights: Tensor
         self._follows: sparse.csr_array | None = None
 
-    def read_as(self, value: Markov) -> None:
-        """Count and read as another value says, from the next ``observe`` on."""
-        self.value, self.backoff = value, value.backoff
+    @property
+    def value(self) -> Markov:
+        """How it counts and reads."""
+        return self._value
+
+    @property
+    def backoff(self) -> float:
+        """As the value says."""
+        return self.value.backoff
 
     def observe(self, part: Part) -> None:
         """Count what followed what in the events that may be read."""
         super().observe(part)
-        total = transitions(part, self.n_items, self.value.weights)
-        found = total.tocoo()
+        found = shares(transitions(part, self.n_items, self.value.weights)).tocoo()
         self.pairs = torch.from_numpy(np.stack([found.row, found.col], axis=1).astype(np.int64))
-        self.weights = torch.from_numpy(found.data / total.sum(axis=1)[found.row])
+        self.weights = torch.from_numpy(found.data)
         self._follows = None
 
     def counted(self, batch: Batch) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -15,10 +15,7 @@ def transitions(part: Part, n_items: int, weights: Sequence[float]) -> sparse.cs
 
     An event k steps after another of the same user counts ``weights[k - 1]``; events further apart count nothing.
     """
-    total = sparse.csr_array((n_items + 1, n_items + 1), dtype=np.float64)
-    for weight, found in zip(weights, by_steps(part, n_items, len(weights)), strict=True):
-        total = total + weight * found
-    return total
+    return weighed(by_steps(part, n_items, len(weights)), weights)
 
 
 def by_steps(part: Part, n_items: int, most: int) -> Iterator[sparse.csr_array]:
@@ -30,3 +27,16 @@ def by_steps(part: Part, n_items: int, most: int) -> Iterator[sparse.csr_array]:
     for k in range(1, most + 1):
         same = np.flatnonzero(user[k:] == user[:-k])
         yield sparse.csr_array((np.ones(len(same)), (items[same], items[same + k])), shape=(size, size))
+
+
+def weighed(steps: Iterable[sparse.csr_array], weights: Sequence[float]) -> sparse.csr_array:
+    """The sum of as many of the counts of ``by_steps`` as there are weights, each times its own; at least one."""
+    first, *others = (weight * found for weight, found in zip(weights, steps, strict=False))
+    return sum(others, first)
+
+
+def shares(counts: sparse.csr_array) -> sparse.csr_array:
+    """P(column | row): each row of counts divided by its sum."""
+    found = counts.copy()
+    found.data = found.data / np.repeat(counts.sum(axis=1), np.diff(counts.indptr))
+    return found

@@ -17,12 +17,11 @@ from scipy import sparse
 from torch import Tensor
 
 from tmmsrec import metrics
-from tmmsrec.data.batch import Batch
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, Model
-from tmmsrec.models.counting import Markov, MarkovModel
-from tmmsrec.models.transitions import by_steps
+from tmmsrec.models.counting import Markov, MarkovModel, popularity
+from tmmsrec.models.transitions import by_steps, shares, weighed
 
 _METRIC = metrics.NDCG @ 10
 _USERS = 512  # whose scores are held at once
@@ -80,19 +79,18 @@ class _TunedMarkov(MarkovModel):
         self.among = value.settings()
         super().__init__(n_items, self.among[0])
         self.tuned = value
-        self.register_buffer("chosen", torch.zeros((), dtype=torch.int64))  # the place of the setting, for those who load it
+        self.register_buffer("chosen", torch.zeros((), dtype=torch.int64))  # the place of the setting, which is saved and loaded
         self.chosen: Tensor
 
     def observe(self, part: Part) -> None:
         shown = _without_the_newest(part, self.tuned)
         values = [0.0] * len(self.among) if shown is None else _values(shown, self.n_items, self.among)
         self.chosen = torch.tensor(int(np.argmax(values)))
-        self.read_as(self.among[int(self.chosen)])
         super().observe(part)
 
-    def counted(self, batch: Batch) -> Tensor:
-        self.read_as(self.among[int(self.chosen)])  # after loading, what was chosen then
-        return super().counted(batch)
+    @property
+    def value(self) -> Markov:
+        return self.among[int(self.chosen)]
 
 
 def _without_the_newest(part: Part, value: TunedMarkov) -> Part | None:
@@ -110,16 +108,14 @@ def _without_the_newest(part: Part, value: TunedMarkov) -> Part | None:
 
 def _values(part: Part, n_items: int, among: list[Markov]) -> list[float]:
     """The value of each setting: what it counts of the part, asked for the part's targets."""
-    counts = part.item_counts(n_items)
-    popularity = counts / max(1, counts.max(initial=0))
-    bases = {m.backoff: m.backoff * popularity for m in among}
+    popular = popularity(part, n_items)
+    bases = {m.backoff: m.backoff * popular for m in among}
     ordered = {backoff: np.sort(base[1:]) for backoff, base in bases.items()}
     steps = list(by_steps(part, n_items, max(m.span for m in among)))
     ranks: dict[Markov, list[_Floats]] = {m: [] for m in among}
     # Settings that differ only in their back-off share all that is costly; those that differ only in their reach, the counts.
     for counting in dict.fromkeys(replace(m, reach=1, backoff=0.0) for m in among):
-        total = sum((w * s for w, s in zip(counting.weights, steps, strict=False)), sparse.csr_array(steps[0].shape))
-        follows = sparse.csr_array(total.multiply(1 / np.maximum(total.sum(axis=1), 1e-300)[:, None]))
+        follows = shares(weighed(steps, counting.weights))
         alike = [m for m in among if (m.decay, m.span) == (counting.decay, counting.span)]
         for reach in dict.fromkeys(m.reach for m in alike):
             own = [m for m in alike if m.reach == reach]

@@ -44,7 +44,7 @@ def _revision(file: Path) -> str | None:
     """The short revision of the checkout that holds a file, "-dirty" added where something was changed since; None outside one."""
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(file.parent), *words]
+        command = ["git", "--no-optional-locks", "-C", str(file.parent), *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
 
     try:
