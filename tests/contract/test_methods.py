@@ -102,6 +102,7 @@ def test_training_gives_a_finite_falling_loss_and_reaches_every_parameter(method
     torch.manual_seed(0)
     model = method.build(dataset)
     model.prepare(parts.train)
+    model.observe(parts.train)
     if not model.trainable:
         pytest.skip("a counting model has nothing to train")
     sampler = Sampler(parts.train, dataset.n_items, method.negatives)

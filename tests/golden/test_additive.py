@@ -45,6 +45,7 @@ def built(method: Additive = METHOD, dataset=None):
         for parameter in model.parameters():
             parameter += 0.5 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     model.prepare(whole(dataset.interactions))
+    model.observe(whole(dataset.interactions))
     return model, dataset
 
 
@@ -167,7 +168,7 @@ def test_a_step_in_training_is_asked_what_a_request_would_be_asked():
             for step in range(int(batch.mask[row].sum())):
                 stop = log.offsets[user] + step + 1
                 kept = np.r_[0:stop, log.offsets[user + 1] : len(log)]
-                owner = np.repeat(np.arange(log.users), log.lengths)
+                owner = log.owners
                 model.observe(whole(Interactions.of(owner[kept], log.items[kept], log.times[kept], log.users)))
                 own = slice(log.offsets[user], stop)
                 asked = history_batch(
@@ -203,10 +204,10 @@ def test_cross_entropy_beside_a_product_and_its_gradients():
     given = torch.randn(30, generator=generator, dtype=torch.float64, requires_grad=True)
     targets = torch.tensor([1, 5, 11, 2, 2, 9, 4])
     summed = Beside.summed(rows, places, given)
-    several = Beside.of([summed, Beside(torch.tensor([0, 6]), torch.tensor([5, 4]), given[:2])])
+    several = [summed, Beside(torch.tensor([0, 6]), torch.tensor([5, 4]), given[:2])]
     one = cross_entropy(states, items, targets, several)
     of_one = torch.autograd.grad(one, [states, items, given], retain_graph=True)
-    dense = several.added(states @ items.T)
+    dense = Beside.of(several).added(states @ items.T)
     other = torch.nn.functional.cross_entropy(dense[:, 1:], targets - 1)
     of_other = torch.autograd.grad(other, [states, items, given])
     torch.testing.assert_close(one, other)

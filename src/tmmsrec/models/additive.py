@@ -131,10 +131,9 @@ class AdditiveModel(VectorModel):
         self.register_load_state_dict_post_hook(AdditiveModel._grown)  # type: ignore[no-untyped-call]
 
     def prepare(self, train: Part) -> None:
-        """Count what is learned from, and look for neighbours."""
+        """Look for neighbours."""
         if self.alike is not None:
             self.alike.find(self._likenesses)
-        self.observe(train)
 
     def moved(self, place: Tensor) -> None:
         """Neighbours go along."""
@@ -164,9 +163,7 @@ class AdditiveModel(VectorModel):
         asking, candidates = Asking.everywhere(batch, self.value.ages), self.candidates()
         number = torch.full((batch.targets.numel(),), -1, device=batch.asked.device)
         number[batch.asked] = torch.arange(len(batch.asked), device=batch.asked.device)
-        beside = Beside.of([*self._beside(asking).values(), *self._too_much(asking)])
-        kept = (number[beside.rows] >= 0) & (beside.items < len(candidates))
-        beside = Beside(number[beside.rows[kept]], beside.items[kept], beside.values[kept])
+        beside = [one.numbered(number, len(candidates)) for one in (*self._beside(asking).values(), *self._too_much(asking))]
         states, targets = batch.at_targets(self._states(batch, asking)), batch.at_targets(batch.targets)
         return cross_entropy(states, candidates, targets, beside, fixed=self.shares()["popular"].start)
 

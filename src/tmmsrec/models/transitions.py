@@ -22,7 +22,7 @@ def by_steps(part: Part, n_items: int, most: int) -> Iterator[sparse.csr_array]:
     """[I+1, I+1] float64 for 1, 2, ... ``most`` steps: how often the item of a column came so many steps after that of a row."""
     log, size = part.interactions, n_items + 1
     at = np.flatnonzero(part.readable)
-    user = np.repeat(np.arange(log.users), log.lengths)[at]
+    user = log.owners[at]
     items = log.items[at].astype(np.int64)
     for k in range(1, most + 1):
         same = np.flatnonzero(user[k:] == user[:-k])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tmmsrec.nn.order import distinct, in_order
+from tmmsrec.nn.order import distinct, in_order, kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,8 @@ class Beside:
         size = 1 + (items.max() if len(items) else 0)
         keys, place = distinct(rows * size + items)
         total = values.new_zeros(len(keys)).index_add(0, place, values)
-        return cls(keys // size, keys % size, total)
+        rows = keys // size
+        return cls(rows, keys - rows * size, total)
 
     @classmethod
     def of(cls, several: Sequence[Beside]) -> Beside:
@@ -43,6 +44,11 @@ class Beside:
         items = torch.cat([one.items for one in several])
         values = torch.cat([one.values for one in several])
         return cls(rows[order], items[order], values[order])
+
+    def numbered(self, number: Tensor, n_items: int) -> Beside:
+        """Of the rows that have a number [R], under it and not -1, what concerns the items below ``n_items``."""
+        rows = number.index_select(0, self.rows)
+        return Beside(*kept((rows >= 0) & (self.items < n_items), rows, self.items, self.values))
 
     def between(self, start: int, end: int) -> tuple[slice, Tensor, Tensor, Tensor]:
         """Where the entries of rows start..end-1 stand, their rows counted from start, their items and values."""
@@ -71,7 +77,9 @@ class Beside:
         return torch.where(there, self.values[place], 0.0)
 
     def places(self, rows: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the items stand in a list as ``summed`` makes it that is not empty, [...], and whether they do, bool [...]."""
+        """Where the items stand in a list as ``summed`` makes it, [...], and whether they do, bool [...]."""
+        if not (len(self.items) and items.numel()):
+            return torch.zeros_like(items), torch.zeros_like(items, dtype=torch.bool)
         size = 1 + torch.maximum(self.items.max(), items.max())
         keys, asked = (a * size + b for a, b in ((self.rows, self.items), (rows, items)))
         place = torch.searchsorted(keys, asked).clamp_max(len(keys) - 1)

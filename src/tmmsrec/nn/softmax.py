@@ -6,6 +6,7 @@ Here a block of steps that fits the processor's cache goes through all of it, th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,18 +19,18 @@ _SCORES = {"cpu": 1 << 20}  # scores in a block: 4 MB, and as much for what beco
 _ELSEWHERE = 1 << 26
 
 
-def cross_entropy(states: Tensor, items: Tensor, targets: Tensor, beside: Beside | None = None, fixed: int = 0) -> Tensor:
+def cross_entropy(states: Tensor, items: Tensor, targets: Tensor, beside: Sequence[Beside] = (), fixed: int = 0) -> Tensor:
     """Mean over steps of -ln softmax(scores)[target] over all items, scores being inner products.
 
     Args:
         states: [T, D].
         items: [I+1, D]; row 0 is padding and left out.
         targets: [T], none of them 0.
-        beside: what is added to the scores of single items, rows 0..T-1.
+        beside: lists of what is added to the scores of single items, rows 0..T-1.
         fixed: the first columns of items, which nothing is learned of: they get no gradient, a third of the work.
     """
-    values = states.new_zeros(0) if beside is None else beside.values
-    loss: Tensor = _CrossEntropy.apply(states, items, targets, values, beside, fixed)  # type: ignore[no-untyped-call]
+    values = [one.values for one in beside]
+    loss: Tensor = _CrossEntropy.apply(states, items, targets, beside, fixed, *values)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -38,19 +39,21 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, items: Tensor, targets: Tensor, values: Tensor, beside: Beside | None, fixed: int
+        ctx: Any, states: Tensor, items: Tensor, targets: Tensor, beside: Sequence[Beside], fixed: int, *values: Tensor
     ) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        to_states, to_items, to_values = (torch.zeros_like(x) if wanted else x for x in (states, items, values))
+        to_states, to_items, *to_values = (torch.zeros_like(x) if wanted else x for x in (states, items, *values))
         total = states.new_zeros((), dtype=torch.promote_types(states.dtype, torch.float32))
         rows = max(1, _SCORES.get(states.device.type, _ELSEWHERE) // len(items))
         room = total.new_empty(min(rows, len(states)), len(items))
         for at in range(0, len(states), rows):
             block, target = states[at : at + rows], targets[at : at + rows, None]
             scores = (block @ items.T).to(total.dtype)
-            if beside is not None:
-                entries, *place, value = beside.between(at, at + len(block))
-                scores.index_put_(tuple(place), value.to(scores.dtype), accumulate=True)
+            places: list[tuple[slice, tuple[Tensor, ...]]] = []
+            for one in beside:
+                entries, row, item, value = one.between(at, at + len(block))
+                scores.index_put_((row, item), value.to(scores.dtype), accumulate=True)
+                places.append((entries, (row, item)))
             scores[:, 0] = -torch.inf
             shares = torch.softmax(scores, 1, out=room[: len(block)])
             # ln of the sum of exp, by the largest share: that of a target may be too small for a number.
@@ -59,20 +62,20 @@ class _CrossEntropy(torch.autograd.Function):
             if wanted:
                 slope = shares  # d loss / d score is the share, less 1 at the target
                 slope.scatter_add_(1, target, slope.new_full(target.shape, -1.0))
-                if beside is not None:
-                    to_values[entries] = slope[tuple(place)].to(values.dtype)
+                for to_value, (entries, place) in zip(to_values, places, strict=True):
+                    to_value[entries] = slope[place].to(to_value.dtype)
                 slope = slope.to(states.dtype)
                 to_states[at : at + rows] = slope @ items
                 _add_product(to_items[:, fixed:], slope.T, block[:, fixed:])
         if wanted:
-            ctx.save_for_backward(*(x.div_(len(states)) for x in (to_states, to_items, to_values)))
+            ctx.save_for_backward(*(x.div_(len(states)) for x in (to_states, to_items, *to_values)))
         return total / len(states)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, None, Tensor, None, None]:
-        to_states, to_items, to_values = (above.to(x) * x for x in ctx.saved_tensors)
-        return to_states, to_items, None, to_values, None, None
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        to_states, to_items, *to_values = (above.to(x) * x for x in ctx.saved_tensors)
+        return to_states, to_items, None, None, None, *to_values
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

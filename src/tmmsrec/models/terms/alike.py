@@ -14,7 +14,7 @@ from tmmsrec.models.terms.asking import Ages, Asking, Kernel
 from tmmsrec.models.terms.similar import SimilarTerm
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.graph import nearest
-from tmmsrec.nn.order import distinct
+from tmmsrec.nn.order import distinct, kept
 from tmmsrec.nn.resizable import Resizable
 
 _ROWS = 1 << 10  # items whose neighbours' rows are held at once
@@ -118,13 +118,14 @@ class AlikeTerm(Resizable):
         row, step, event = asking.close(self.value.reach)
         weight = functional.softplus(self.kernel(asking.cell[row, step, event]))
         items, which = distinct(asking.items[row, event])
-        near = self.near[items].long()
-        apart = self.apart[items] if len(self.apart) else _apart(items, near, features)
+        near = self.near.index_select(0, items).long()
+        apart = self.apart.index_select(0, items) if len(self.apart) else _apart(items, near, features)
         likeness = torch.exp(-(apart @ self.away.exp()))
-        there = near[which] > 0
-        numbers = asking.numbered(row, step)[:, None].expand_as(there)
-        total = Beside.summed(numbers[there], near[which][there], (weight[:, None] * likeness[which])[there])
-        strength = self.strength(asking.age.flatten())[total.rows]
+        nearby = near.index_select(0, which)
+        numbers = asking.numbered(row, step)[:, None].expand_as(nearby)
+        scores = weight[:, None] * likeness.index_select(0, which)
+        total = Beside.summed(*kept(nearby.flatten() > 0, numbers.flatten(), nearby.flatten(), scores.flatten()))
+        strength = self.strength(asking.age.flatten()).index_select(0, total.rows)
         return Beside(total.rows, total.items, strength * torch.log1p(total.values * self.sharpness.exp()))
 
 

@@ -106,9 +106,8 @@ class Asking:
 
     def close(self, reach: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of these, the newest ``reach`` events of each step."""
-        row, step, event = self.pairs
-        near = self.lag[row, step, event] < reach
-        return row[near], step[near], event[near]
+        row, step, event = (self.seen & (self.lag < reach)).nonzero(as_tuple=True)
+        return row, step, event
 
     @cached_property
     def coming(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,5 +136,4 @@ class Kernel(nn.Module):
 
     def forward(self, cells: Tensor) -> Tensor:
         """Cells [...] -> [...]."""
-        found: Tensor = nn.functional.embedding(cells, self.weight)[..., 0]
-        return found
+        return self.weight[:, 0].index_select(0, cells.flatten()).view(cells.shape)

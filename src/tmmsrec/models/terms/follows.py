@@ -13,7 +13,7 @@ from tmmsrec.data.split import Part
 from tmmsrec.models.terms.asking import Ages, Asking, Kernel
 from tmmsrec.models.transitions import transitions
 from tmmsrec.nn.beside import Beside
-from tmmsrec.nn.order import in_order
+from tmmsrec.nn.order import in_order, kept
 from tmmsrec.nn.resizable import Resizable
 
 
@@ -106,19 +106,21 @@ class FollowsTerm(Resizable):
         first, last = (torch.searchsorted(self.start, item, right=side) for side in (False, True))
         owner, pair = _each(first, last)
         whole = torch.where(last > first, functional.pad(self.whole, (0, 1))[first], 0.0)
-        rows, items, often = number[owner], self.end[pair], self.often[pair]
-        if asking.to_come is not None:
-            own = _OwnToCome.of(asking.to_come, self)
+        own = None if asking.to_come is None else _OwnToCome.of(asking.to_come, self)
+        if own is not None:
             first, last = own.ranges(row, item, asking.at[row, step])
             whole = (whole - (own.before[last] - own.before[first]).to(whole.dtype)).clamp_min(0)
-            theirs, place = _each(first, last)
-            owner = torch.cat([owner, theirs])
-            rows, items = torch.cat([rows, number[theirs]]), torch.cat([items, own.end[place]])
-            often = torch.cat([often, -own.often[place]])
         weight = functional.softplus(self.kernel(asking.cell[row, step, event])) * self._trust(whole)
-        total = Beside.summed(rows, items, weight[owner] * often)
-        strength = self.strength(asking.age.flatten())[total.rows]
-        heard = total.values.clamp_min(0)  # a difference of sums may end a little below
+        often = weight.index_select(0, owner) * self.often.index_select(0, pair)
+        total = Beside.summed(number.index_select(0, owner), self.end.index_select(0, pair), often)
+        heard = total.values
+        if own is not None:
+            theirs, place = _each(first, last)
+            theirs, place = kept(own.often[place] > 0, theirs, place)  # of what was kept, so each stands in the total
+            too_much, _ = total.places(number[theirs], own.end[place])
+            # A difference of sums may end a little below zero.
+            heard = heard.index_add(0, too_much, weight[theirs] * -own.often[place]).clamp_min(0)
+        strength = self.strength(asking.age.flatten()).index_select(0, total.rows)
         if self.value.tempered and len(heard):
             heard = heard * torch.exp(-self.powers[1] * self._met(total, asking).log1p())
         return Beside(total.rows, total.items, strength * torch.log1p(heard * self.sharpness.exp()))
@@ -129,7 +131,8 @@ class FollowsTerm(Resizable):
 
     def _met(self, total: Beside, asking: Asking) -> Tensor:
         """[n] m(b) of every entry."""
-        held = functional.pad(self.met, (0, self.n_items + 1 - len(self.met)))[total.items]  # what came later was not met
+        met = functional.pad(self.met, (0, self.n_items + 1 - len(self.met)))  # what came later was not met
+        held = met.index_select(0, total.items)
         if asking.to_come is None:
             return held
         number, item, own = asking.coming

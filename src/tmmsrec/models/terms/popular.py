@@ -66,7 +66,7 @@ class PopularTerm(Resizable):
 
     def items(self) -> Tensor:
         """[I+1, 1]."""
-        return self.weight[self._size(self._held())] * _SMALL
+        return self.weight.index_select(0, self._size(self._held())) * _SMALL
 
     def beside(self, asking: Asking) -> Beside | None:
         """What the counts hold too much while training, for every item that is still to come."""
@@ -74,8 +74,9 @@ class PopularTerm(Resizable):
             return None
         number, item, own = asking.coming
         held = self._held()[item]
-        values = (self.weight[self._size((held - own).clamp_min(0))] - self.weight[self._size(held)])[:, 0]
-        return Beside.summed(number, item, values * self.strength(asking.age.flatten())[number])
+        fewer, all_of_them = (self.weight[:, 0].index_select(0, self._size(n)) for n in ((held - own).clamp_min(0), held))
+        strength = self.strength(asking.age.flatten()).index_select(0, number)
+        return Beside.summed(number, item, (fewer - all_of_them) * strength)
 
     def _held(self) -> Tensor:
         """[I+1]; items that came after the counting count nothing."""
