@@ -95,5 +95,5 @@ class Cut:
     def _training(self) -> Events:
         train: Part = self.parts.train
         log, readable = self.dataset.interactions, train.readable
-        owner = np.repeat(np.arange(log.users), log.lengths)
+        owner = log.owners
         return Events(owner[readable], log.items[readable].astype(np.int64), log.times[readable])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,8 +137,9 @@ def _fit(
     model.observe(train)
     if not model.trainable:
         watched = metrics.parse(training.metric), Processes.here(), method.history
-        return Fitted(model.eval(), float("nan") if valid is None else validated(model, valid, *watched), -1)
-    stops = [int(part.stop.sum()) for part in (train, valid) if part is not None]
+        reached = float("nan") if valid is None else validated(model, valid, *watched, not valid.reads_as(train))
+        return Fitted(model.eval(), reached, -1)
+    stops = [hashlib.sha256(part.stop.tobytes()).hexdigest() for part in (train, valid) if part is not None]
     job = values.key(start.method, training, [dataset.fingerprint, seed, *stops, *([start.key] if start.key else [])])
     among = dataset.n_items if start.taught is None else start.taught
     sampler, before, seconds = Sampler(train, among, method.negatives), method.pretraining, 0.0

@@ -77,9 +77,9 @@ class Fitted:
 Watch = Callable[[Progress], None]
 
 
-def validated(model: Model, valid: Part, metric: metrics.Metric, processes: Processes, history: int) -> float:
-    """What a model reaches on a validation part as it stands."""
-    return float(metric(rank_shared(model, valid, processes, history=history).ranks).mean())
+def validated(model: Model, valid: Part, metric: metrics.Metric, processes: Processes, history: int, observe: bool) -> float:
+    """What a model reaches on a validation part as it stands; ``observe`` as for ``rank``."""
+    return float(metric(rank_shared(model, valid, processes, history=history, observe=observe).ranks).mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +132,8 @@ class Loop:
 
     def __init__(self, model: Model, lesson: Lesson, valid: Part | None, training: Training, seed: int, best: float = -1.0) -> None:
         self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
+        # Before a question of validation more may be read than is learned from: of users who are not, and of later days.
+        self.reads_more = valid is not None and not valid.reads_as(lesson.part)
         self.processes = Processes.here()
         self.metric = metrics.parse(training.metric)
         self.steps = -(-len(lesson) // training.batch)
@@ -172,6 +174,8 @@ class Loop:
     def _steps(self) -> Iterator[tuple[float, int, float]]:
         """Train through what is left of the epoch; gives the share done, events and mean loss, now and then."""
         state, how = self.state, self.training
+        if self.reads_more:
+            self.model.observe(self.lesson.part)
         self.model.train()
         self.model.begin_epoch(_number(self.seed, state.epoch))
         for group in self.optimiser.param_groups:
@@ -226,7 +230,7 @@ class Loop:
             if last:
                 self._keep()
         elif (state.epoch + 1) % how.every == 0 or last:
-            value = validated(self.model, self.valid, self.metric, self.processes, self.lesson.length)
+            value = validated(self.model, self.valid, self.metric, self.processes, self.lesson.length, self.reads_more)
             if value > state.best:
                 state.best = value
                 self._keep()
@@ -251,8 +255,12 @@ class Loop:
     def _keep(self) -> None:
         """Write this epoch's weights over those that were best: a second copy would be as large as the model."""
         self.state.best_epoch = self.state.epoch
+        best = self.state.best_weights
         for name, tensor in self.model.state_dict().items():
-            self.state.best_weights[name].copy_(tensor)
+            if best[name].shape == tensor.shape:
+                best[name].copy_(tensor)
+            else:  # as many pairs of items as were seen
+                best[name] = tensor.clone()
 
     @property
     def _out_of_patience(self) -> bool:

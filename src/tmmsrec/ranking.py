@@ -274,11 +274,14 @@ def _even(block: Tensor) -> Tensor:
     return functional.pad(block, (0, 0, 0, -len(block) % 16))
 
 
-def rank_shared(model: Model, part: Part, processes: Processes, *, history: int, exclude_seen: bool = False) -> Ranks:
+def rank_shared(
+    model: Model, part: Part, processes: Processes, *, history: int, exclude_seen: bool = False, observe: bool = True
+) -> Ranks:
     """``rank``, each process with its share of the users; all of them get the whole verdict."""
     if processes.size == 1 or len(part) < processes.size:
-        return rank(model, part, history=history, exclude_seen=exclude_seen)
-    model.observe(part)
+        return rank(model, part, history=history, exclude_seen=exclude_seen, observe=observe)
+    if observe:
+        model.observe(part)
     mine = replace(part, users=part.users[processes.share(len(part))])
     own = rank(model, mine, history=history, exclude_seen=exclude_seen, observe=False)
     return replace(own, users=part.users, targets=part.targets, ranks=processes.gather(own.ranks, len(part)))

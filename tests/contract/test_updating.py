@@ -12,6 +12,7 @@ import torch
 
 from tests.conftest import DAY, all_methods, small
 from tmmsrec import zoo
+from tmmsrec.data import worlds
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
@@ -106,6 +107,30 @@ def test_whatever_is_kept_has_counted_the_whole_log(outcome, tmp_path, monkeypat
     assert_shown_the_whole_log(after)
 
 
+def test_users_too_short_to_learn_from_may_be_read_in_validation(tmp_path):
+    """So it reads more pairs of items than training counted, and the weights kept hold more of them than they began with."""
+    whole = worlds.markov(users=150, items=30, length=11).dataset
+    log = whole.interactions
+    users, items, times = (column.reshape(150, 11) for column in (log.owners, log.items, log.times))
+    first = Interactions.of(users[:, :8].ravel(), items[:, :8].ravel(), times[:, :8].ravel())
+    was = replace(whole, interactions=first, report={"preparation": {"min_events": 5}})
+    events = NewEvents(
+        pa.array(np.append(users[:, 8:].ravel(), [500, 500, 501, 501])),
+        pa.array(np.append(items[:, 8:].ravel(), [1, 9, 2, 17]).astype(np.int64)),
+        np.append(times[:, 8:].ravel(), np.full(4, times.max())),
+        "rest.csv",
+        454,
+    )
+    method = zoo.TMMSREC_PLUS.reading(())
+    Recommender(method, method.build(was), was).save(tmp_path / "first")
+    state, _, encoders = bundle.read(tmp_path / "first")
+    news = taken(state, encoders, Brought(events, pa.table({"id": pa.array([], pa.int64())})), Silent())
+    training = Training(epochs=3, batch=16, optimiser=Adam(lr=0.02))
+    after, told = learn(news, False, training, Going(tolerance=1.0), tmp_path / "work", "first", Silent())
+    assert told["kept"] == NEW_WEIGHTS
+    assert_shown_the_whole_log(after)
+
+
 def test_neighbours_go_along_when_items_move():
     """Each item has the neighbours that it had, by their outside ids, whatever the rows of those that came are now."""
     whole = small()
@@ -143,6 +168,7 @@ def test_what_was_learned_is_carried_over_and_nothing_else(method, tmp_path):
     torch.manual_seed(3)
     model = method.build(was)
     model.prepare(LeaveOneOut().cut(was.interactions).train)
+    model.observe(LeaveOneOut().cut(was.interactions).train)
     Recommender(method, model, was).save(tmp_path / "first")
     state, _, encoders = bundle.read(tmp_path / "first")
     news = taken(state, encoders, Brought(events, items), Silent())

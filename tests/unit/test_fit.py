@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import DAY, random_features, small
+from tests.conftest import DAY, random_features, shrunk, small
 from tmmsrec import zoo
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.data.catalog import Features
@@ -319,7 +319,7 @@ def test_refit_learns_the_validation_events_too_for_as_many_epochs(data, tmp_pat
 def _without_last(log):
     kept = np.ones(len(log), dtype=bool)
     kept[log.offsets[1:] - 1] = False
-    return np.repeat(np.arange(log.users), log.lengths)[kept], log.items[kept], log.times[kept]
+    return log.owners[kept], log.items[kept], log.times[kept]
 
 
 def test_a_refit_that_was_stopped_goes_on(data, tmp_path, monkeypatch):
@@ -353,3 +353,15 @@ def test_pretraining_can_take_a_share_of_the_rows(data, tmp_path):
     assert whole[0] == whole[1] > 11
     with pytest.raises(ValueError, match="pretraining_rows"):
         replace(method, pretraining_rows=0)
+
+
+@pytest.mark.parametrize("name", ["tmmsrec", "tmmsrec-plus"])
+def test_what_validation_may_read_is_not_learned_from(data, name):
+    """A validation part whose histories go further than training does leaves every epoch what it was."""
+    method, log = shrunk(zoo.methods()[name]), data.interactions
+    parts = LeaveOneOut().cut(log)
+    further = Part("valid", log, parts.test.stop, parts.test.users)
+    training = Training(epochs=4, batch=8, optimiser=Adam(lr=0.02))
+    near, far = (fit(method, data, train=parts.train, valid=v, training=training) for v in (parts.valid, further))
+    assert [one["loss"] for one in near.history] == [one["loss"] for one in far.history]
+    assert far.best_epoch >= 0

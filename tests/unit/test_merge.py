@@ -41,7 +41,7 @@ def new(*events: tuple, read: int | None = None) -> NewEvents:
 
 def told(dataset: Dataset) -> list[tuple]:
     log = dataset.interactions
-    owner = np.repeat(np.arange(log.users), log.lengths)
+    owner = log.owners
     hours = (log.times - START) // HOUR
     return [(dataset.users[u], dataset.catalog.ids[i], int(h)) for u, i, h in zip(owner, log.items, hours, strict=True)]
 

@@ -63,7 +63,7 @@ def test_a_target_never_chooses_for_itself():
     items = log.items.copy()
     last = log.offsets[1:] - 1
     items[last] = (items[last] + 4) % 12 + 1
-    owner = np.repeat(np.arange(log.users), log.lengths)
+    owner = log.owners
     other = LeaveOneOut().cut(Interactions.of(owner, items, log.times, log.users))
     assert counted(VALUE, parts.test, dataset) == counted(VALUE, other.test, dataset)
 

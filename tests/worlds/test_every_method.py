@@ -75,7 +75,7 @@ def ragged(dataset: Dataset, most: int = 4) -> Dataset:
     log = dataset.interactions
     left = np.minimum(np.arange(log.users) % most, log.lengths - 3)
     kept = np.arange(len(log)) - np.repeat(log.offsets[:-1], log.lengths) >= np.repeat(left, log.lengths)
-    user = np.repeat(np.arange(log.users), log.lengths)
+    user = log.owners
     return replace(dataset, interactions=Interactions.of(user[kept], log.items[kept], log.times[kept], log.users))
 
 

@@ -38,6 +38,22 @@ class Interactions:
         """Events of each user, [U]."""
         return np.diff(self.offsets)
 
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """Whose each event is, [N] user rows; made anew at every call."""
+        return np.repeat(np.arange(self.users), self.lengths)
+
+    def met_before(self, *, at_that_time: bool = False) -> NDArray[np.bool_]:
+        """[N] whether the user has an earlier event, in the log's order, with the same item (and the same time)."""
+        owners = self.owners
+        if at_that_time:
+            new = (np.diff(owners) != 0) | (np.diff(self.times) != 0)
+            owners = np.concatenate([[0], np.cumsum(new)])[: len(self)].astype(np.int64)
+        keys = owners * (int(self.items.max(initial=0)) + 1) + self.items
+        found = np.ones(len(self), dtype=bool)
+        found[np.unique(keys, return_index=True)[1]] = False
+        return found
+
     def __len__(self) -> int:
         return len(self.items)
 

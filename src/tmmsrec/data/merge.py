@@ -92,7 +92,7 @@ def read_events(dataset: Dataset, source: EventsFile, time: TimeChoice = "auto")
         raise DataProblem(
             f"no user and no item of {origin} is known: {told}{dataset.catalog.ids[1]}; check that both write their ids alike"
         )
-    owner = np.repeat(np.arange(log.users), log.lengths)
+    owner = log.owners
     return NewEvents(users.take(owner), items.take(log.items - 1), np.asarray(log.times), origin, found.report["events"]["read"])
 
 

@@ -130,7 +130,7 @@ def write_shop(shop: Shop, folder: Path | str) -> Generated:
     made = generate(shop)
     log = made.dataset.interactions
     users, items = (np.array(list(ids)) for ids in (made.dataset.users, made.dataset.catalog.ids))
-    who, what = users[np.repeat(np.arange(log.users), log.lengths)], items[log.items - 1]
+    who, what = users[log.owners], items[log.items - 1]
     order = np.lexsort((who, log.times))  # a shop writes its events down as they happen
     fields = made.dataset.catalog.fields
     with atomic_folder(folder) as fresh:

@@ -65,6 +65,10 @@ class Part:
         within = np.arange(len(log)) - np.repeat(log.offsets[:-1], log.lengths)
         return within < np.repeat(self.stop, log.lengths)
 
+    def reads_as(self, other: Part) -> bool:
+        """Whether the same events of the same log may be read."""
+        return self.interactions is other.interactions and np.array_equal(self.stop, other.stop)
+
     def read_of(self, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """[m] places in ``users`` [B] and item rows of all events that may be read of them, user by user."""
         stop = self.stop[users]
@@ -167,7 +171,7 @@ class ByTime(Split):
 
     def cut(self, log: Interactions) -> Parts:
         """Stops at the two dates; raises DataProblem when a part would be empty (the log's own dates are named)."""
-        user = np.repeat(np.arange(log.users), log.lengths)
+        user = log.owners
         first, second = self._seconds(self.valid_from), self._seconds(self.test_from)
         before_valid = np.bincount(user[log.times < first], minlength=log.users)
         before_test = np.bincount(user[log.times < second], minlength=log.users)
@@ -243,7 +247,7 @@ class ColdItems(Split):
 
 def _first(log: Interactions, flags: NDArray[np.bool_]) -> NDArray[np.int64]:
     """[U] how many events of each user come before the first flagged one; all, where none is."""
-    user = np.repeat(np.arange(log.users), log.lengths)
+    user = log.owners
     place = np.where(flags, np.arange(len(log)) - log.offsets[user], log.lengths[user])
     found = log.lengths.copy()
     np.minimum.at(found, user, place)

@@ -74,7 +74,7 @@ def _choice(parts: Parts) -> Finding:
 
 def _order(dataset: Dataset, test: Part) -> Finding:
     log = test.interactions
-    user = _users(test)
+    user = test.interactions.owners
     within = user[1:] == user[:-1]
     neighbours, equal = int(within.sum()), int((within & (np.diff(log.times) == 0)).sum())
     tied = _share(log.times[test.ends] == log.times[test.ends - 1])
@@ -91,7 +91,8 @@ def _order(dataset: Dataset, test: Part) -> Finding:
 
 def _planted(test: Part) -> Finding:
     """A target that may be read: the same item at the same time."""
-    share, count = _in_history(test, same_time=True)
+    found = test.interactions.met_before(at_that_time=True)[test.ends]
+    share, count = _share(found), int(found.sum())
     numbers = {"targets": count, "share": share}
     what = "test events among what may be read"
     if not count:
@@ -102,7 +103,8 @@ def _planted(test: Part) -> Finding:
 
 def _twins(dataset: Dataset, parts: Parts) -> Finding:
     """Users whose whole sequence, target included, is another user's training sequence too."""
-    log, user = parts.test.interactions, _users(parts.test)
+    log = parts.test.interactions
+    user = log.owners
     place = np.arange(len(log)) - log.offsets[user]
     # A sum that knows every event and its place; all that a user did up to an event is a difference of two sums.
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(log.items, log.times, place))])
@@ -117,7 +119,7 @@ def _twins(dataset: Dataset, parts: Parts) -> Finding:
 
 
 def _repeats(test: Part) -> Finding:
-    share, _ = _in_history(test)
+    share = _share(test.interactions.met_before()[test.ends])
     last = _share(test.targets == test.interactions.items[test.ends - 1])
     said = f"{share:.1%} of test targets were met by their user before; {last:.1%} are the very last item."
     numbers = {"in_history": share, "equal_to_last": last}
@@ -194,21 +196,6 @@ def _openings(dataset: Dataset, users: int, runs: Path, program: str) -> Finding
 
 def _setting(job: Mapping[str, Any]) -> str:
     return json.dumps({k: v for k, v in job.items() if k != "seed"}, sort_keys=True)
-
-
-def _in_history(part: Part, *, same_time: bool = False) -> tuple[float, int]:
-    """Share and number of the targets that stand among what may be read of their user (with the same time)."""
-    log = part.interactions
-    columns: list[NDArray[Any]] = [_users(part), log.items, *([log.times] if same_time else [])]
-    keys = _mixed(*columns)
-    found = np.isin(keys[part.ends], keys[part.readable])
-    return _share(found), int(found.sum())
-
-
-def _users(part: Part) -> NDArray[np.int64]:
-    """[N] whose each event is."""
-    log = part.interactions
-    return np.repeat(np.arange(log.users), log.lengths)
 
 
 def _mixed(*columns: NDArray[Any]) -> NDArray[np.uint64]:

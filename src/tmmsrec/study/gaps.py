@@ -102,7 +102,7 @@ class Pairs:
 
 def neighbours(log: Interactions) -> Neighbours:
     """All neighbouring events of all users."""
-    users = np.repeat(np.arange(log.users), log.lengths)
+    users = log.owners
     inside = users[1:] == users[:-1]
     items = log.items.astype(np.int64)
     return Neighbours(users[1:][inside], items[:-1][inside], items[1:][inside], np.diff(log.times)[inside])

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tmmsrec import metrics, values, zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
@@ -170,7 +168,7 @@ def _recounted(news: News, questions: Asked, listener: Listener) -> tuple[State,
     """
     state, test, log = news.state, questions.parts.test, news.state.dataset.interactions
     read = test.readable & news.old
-    users = np.repeat(np.arange(log.users), log.lengths)
+    users = log.owners
     was = Interactions.of(users[read], log.items[read], log.times[read], log.users)
     state.model.observe(Part.whole(was))
     before = rank(state.model, test, history=state.method.history, observe=False).ranks

@@ -89,7 +89,7 @@ def _nearest(cosines: NDArray[np.float32], own: NDArray[np.int64], k: int) -> ND
 def _met(train: Part, width: int) -> sparse.csr_array:
     """[U, width] 1 where a user had an item among the training events."""
     log = train.interactions
-    users = np.repeat(np.arange(log.users), log.lengths)[train.readable]
+    users = log.owners[train.readable]
     items = log.items[train.readable]
     found = sparse.csr_array((np.ones(len(items), dtype=np.float32), (users, items)), shape=(log.users, width))
     found.sum_duplicates()

@@ -238,21 +238,11 @@ def per_user(ranks: Ranks, train: Part, test: Part, n_items: int) -> pa.Table:
             "target": ranks.targets,
             "rank": ranks.ranks,
             "cold": ~seen_in_training[ranks.targets],
-            "repeat": _in_history(test),
+            "repeat": log.met_before()[ends],
             "length": lengths,
             "gap_days": np.where(lengths > 0, (log.times[ends] - last) / DAY, np.nan),
         }
     )
-
-
-def _in_history(part: Part) -> NDArray[np.bool_]:
-    """[n] whether the target occurs among the events that may be read of its user."""
-    log = part.interactions
-    user = np.repeat(np.arange(log.users), log.lengths)
-    size = int(log.items.max(initial=0)) + 1
-    read = np.unique(user[part.readable] * size + log.items[part.readable])
-    found: NDArray[np.bool_] = np.isin(part.users * size + part.targets, read)
-    return found
 
 
 def _about(job: Job, dataset: Dataset, fitted: Fitted) -> dict[str, Any]:

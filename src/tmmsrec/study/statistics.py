@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.split import Parts
 from tmmsrec.study.gaps import DAY
 
@@ -88,7 +87,7 @@ class Targets:
 def statistics(dataset: Dataset) -> Statistics:
     """Count a dataset of at least one event; sorts the log twice, so ten million events take seconds."""
     log = dataset.interactions
-    users = _owners(log)
+    users = log.owners
     inside = users[1:] == users[:-1]
     per_item = np.bincount(log.items, minlength=dataset.n_items + 1)[1:]
     days = log.times // DAY
@@ -104,8 +103,8 @@ def statistics(dataset: Dataset) -> Statistics:
         last=int(log.times.max()),
         same_time=_share((np.diff(log.times) == 0)[inside]),
         same_day=_share((np.diff(days) == 0)[inside]),
-        repeats=_share(had_before(log)),
-        again=int(_met(_moments(log), log.items).sum()),
+        repeats=_share(log.met_before()),
+        again=int(log.met_before(at_that_time=True).sum()),
         having=having(dataset),
     )
 
@@ -116,14 +115,9 @@ def targets(parts: Parts, n_items: int) -> Targets:
     return Targets(
         users=len(test),
         unseen=_share(parts.train.item_counts(n_items)[test.targets] == 0),
-        before=_share(had_before(log)[test.ends]),  # a target is its user's next event: all before it may be read
+        before=_share(log.met_before()[test.ends]),  # a target is its user's next event: all before it may be read
         tied=_share((log.times[test.ends] == log.times[test.ends - 1]) & (test.stop[test.users] > 0)),
     )
-
-
-def had_before(log: Interactions) -> NDArray[np.bool_]:
-    """[N] whether the user has an earlier event, in the log's order, with the same item."""
-    return _met(_owners(log), log.items)
 
 
 def having(dataset: Dataset) -> dict[str, float]:
@@ -144,26 +138,6 @@ def _filled(column: pa.ChunkedArray) -> NDArray[np.bool_]:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         given = pc.fill_null(pc.greater(pc.utf8_length(column), 0), False)
     return np.asarray(given.to_numpy(), dtype=bool)
-
-
-def _owners(log: Interactions) -> NDArray[np.int64]:
-    """[N] whose each event is."""
-    return np.repeat(np.arange(log.users), log.lengths)
-
-
-def _moments(log: Interactions) -> NDArray[np.int64]:
-    """[N] a number for each user's each time."""
-    users = _owners(log)
-    new = (users[1:] != users[:-1]) | (np.diff(log.times) != 0)
-    return np.concatenate([[0], np.cumsum(new)])[: len(log)].astype(np.int64)
-
-
-def _met(groups: NDArray[np.int64], items: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """[N] whether an earlier event has the same group and item."""
-    keys = groups * (int(items.max(initial=0)) + 1) + items
-    found = np.ones(len(keys), dtype=bool)
-    found[np.unique(keys, return_index=True)[1]] = False
-    return found
 
 
 def _share(flags: NDArray[np.bool_]) -> float:
