@@ -30,6 +30,9 @@ def jobs() -> dict[str, Job]:
         "the batch's targets": replace(plain, loss=SampledSoftmax(negatives=8, by="batch")),
         "last step": replace(plain, steps="last"),
         "pairs": shrunk(zoo.VBPR),
+        "pairs and maps": shrunk(zoo.VBPR, maps=0.1),
+        "pairs and all items": shrunk(zoo.MAML),
+        "a sum": shrunk(zoo.MGAT, loss="sum"),
         "rows": plain,
         "counts": zoo.methods()["markov"],
     }

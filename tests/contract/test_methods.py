@@ -66,6 +66,21 @@ def test_float16_features_are_computed_with_in_float32(method, dataset, parts):
 
 
 @every_method
+@pytest.mark.parametrize("there", [(), ("text",), ("image",)], ids=["no features", "text", "image"])
+def test_goes_without_the_features_that_a_catalogue_lacks(method, dataset, parts, there):
+    """Or says that it is nothing without them."""
+    if not method.can_read(there):
+        assert "id" not in method.reads
+        assert not set(method.reads) & set(there)
+        return
+    left = replace(dataset, catalog=replace(dataset.catalog, features={m: dataset.features[m] for m in there}))
+    reading = method.reading(left.features)
+    assert set(reading.reads) <= {"id", *there}
+    scores = built(reading, left).score(first_batch(reading, parts.test))
+    assert scores[:, 1:].isfinite().all()
+
+
+@every_method
 def test_goes_to_json_and_back(method):
     again = values.from_json(Method, values.to_json(method))
     assert again == method

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
+from tests.conftest import small
 from tests.serve.conftest import problem
 from tests.shopkeeping import picture
+from tmmsrec import zoo
+from tmmsrec.recommender import Recommender
+from tmmsrec.serve.browsing import Index
 from tmmsrec.serve.routes import page
 
 
@@ -168,3 +173,19 @@ def test_an_item_that_comes_while_a_user_is_looked_at_is_told_the_next_time(clie
     monkeypatch.setattr(People, "row", late)
     assert client.get("/v1/users/u3").json()["events"] == 7
     assert client.get("/v1/users/u3").json()["history"][-1]["item"] == "NEW"
+
+
+def test_a_catalogue_that_grows_while_it_is_looked_through_changes_no_answer(monkeypatch):
+    """Another request may keep the texts of a newer catalogue between two lines of this one."""
+    recommender = Recommender(zoo.POPULARITY, zoo.POPULARITY.build(small()), small())
+    index = Index(recommender)
+    expected = index.items("", 0, 50)
+    catalog, texts = index._items
+    counts = type(recommender.people).counts
+
+    def another_request(people, size):
+        index._items = replace(catalog), [*texts, "one more"]
+        return counts(people, size)
+
+    monkeypatch.setattr(type(recommender.people), "counts", another_request)
+    assert index.items("", 0, 50) == expected

@@ -332,3 +332,13 @@ def test_no_step_is_without_rows(targets):
         assert len(found) == parts
         assert all(len(one) for one in found)
         np.testing.assert_array_equal(np.concatenate(found), np.arange(len(targets)))
+
+
+def test_a_user_with_one_event_gives_a_pair_and_no_history():
+    """Such a user is asked about, so a method that knows users by their rows has to learn the row."""
+    log = Interactions.of(np.array([0, 0, 0, 1, 1, 1, 1, 1]), np.array([1, 2, 3, 4, 5, 6, 7, 8]), np.arange(8))
+    train = LeaveOneOut().cut(log).train
+    assert train.stop.tolist() == [1, 3]
+    pairs = Rows.of(train, 0, "event")
+    assert list(zip(pairs.users, log.items[pairs.last], strict=True)) == [(0, 1), (1, 4), (1, 5), (1, 6)]
+    assert Rows.of(train, 5, "event").users.tolist() == [1, 1]

@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import shrunk, small
 from tmmsrec import zoo
 from tmmsrec.cli import app
 from tmmsrec.data import store
+from tmmsrec.recommender import Recommender
 from tmmsrec.study.run import read_run
 
 FLOORS = len(zoo.FLOORS)
@@ -241,6 +243,18 @@ def test_evaluate_a_run_and_the_bundle_agree(out: Path) -> None:
     excluded = call("evaluate", run, out / "data", "--exclude-seen").stdout
     assert "seen items left out" in excluded
     call("evaluate", run, "--exclude-seen", code=2)
+
+
+def test_evaluate_leaves_out_users_whom_the_method_has_no_row_for(tmp_path: Path) -> None:
+    data, method = small(), shrunk(zoo.VBPR)
+    held = Recommender(method, method.build(data), data)
+    held.add_events([(999, item, 1_500_000_000 + item) for item in (1, 2, 3)])
+    held.save(tmp_path / "bundle")
+    told = call("evaluate", tmp_path / "bundle").stdout
+    assert "1 users who came after the training are left out" in told
+    assert f"{data.n_users:,} test users" in told
+    store.save(small(users=70), tmp_path / "others")
+    assert "other users than the bundle" in call("evaluate", tmp_path / "bundle", tmp_path / "others", code=2).stderr
 
 
 def test_recommend_in_every_way(out: Path) -> None:

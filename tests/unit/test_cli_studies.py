@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tests.conftest import small
 from tests.unit.test_cli import call
-from tmmsrec import studies
+from tmmsrec import studies, values, zoo
 from tmmsrec.cli import screen
 from tmmsrec.cli.look import method_name
 from tmmsrec.data import store
@@ -118,3 +118,8 @@ def test_every_study_from_one_command_on_the_demo_shop(tmp_path: Path) -> None:
     whole = tmp_path / "all.html"
     call("report", out, "--to", whole)
     assert whole.read_text().count('class="chapter"') == len(studies.names())
+
+
+@pytest.mark.parametrize("name", zoo.methods())
+def test_a_method_is_known_by_its_name_again(name):
+    assert method_name(values.to_json(zoo.methods()[name])) == name

@@ -14,6 +14,7 @@ from tmmsrec.cli import app
 from tmmsrec.data import store
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.study.compare import compare
+from tmmsrec.study.report import Report
 from tmmsrec.study.run import Job, run
 from tmmsrec.study.slices import groups
 
@@ -87,8 +88,22 @@ def test_runs_that_were_not_asked_the_same_are_refused(place, tmp_path):
         compare(runs["MARKOV"], other)
     shuffled = replace(runs["REPEAT"])
     object.__setattr__(shuffled, "table", runs["REPEAT"].table.take(list(range(len(runs["REPEAT"].ranks)))[::-1]))
-    with pytest.raises(DataProblem, match="test users"):
+    with pytest.raises(DataProblem, match=r"test targets: set [0-9a-f]+ against set"):
         compare(runs["MARKOV"], shuffled)
+
+
+def test_other_targets_of_the_same_users_are_refused(place, tmp_path):
+    """Equal times in another order: as many users, items and events, and other targets."""
+    _, data, runs = place
+    log = data.interactions
+    turned = log.items.copy()
+    last = log.offsets[1:] - 1
+    turned[last], turned[last - 1] = log.items[last - 1], log.items[last]
+    other = run(Job(zoo.MARKOV), replace(data, interactions=replace(log, items=turned)), tmp_path)
+    with pytest.raises(DataProblem, match=r"test targets: set .*, as with another order of equal times"):
+        compare(runs["MARKOV"], other)
+    with pytest.raises(ValueError, match="'one' and 'other' were not asked the same"):
+        Report(data, {"one": [runs["MARKOV"]], "other": [other]})
 
 
 def test_the_verb_names_users_and_items_by_their_own_ids(place):

@@ -184,3 +184,10 @@ def test_products_of_rows_with_a_few_others_are_the_same_by_either_way(others):
     rows, them = torch.randn(7, 12, dtype=torch.float64), torch.randn(7, others, 12, dtype=torch.float64)
     expected = torch.stack([other @ row for row, other in zip(rows, them, strict=True)])
     torch.testing.assert_close(dots(rows, them), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sampled_softmax_stays_in_the_type_of_its_scores(dtype):
+    """Expectations are counted in float64, in which a step would take three times as long."""
+    scores = torch.zeros(3, dtype=dtype), torch.zeros(3, 5, dtype=dtype)
+    assert sampled_softmax(*scores, torch.full((5,), 0.5, dtype=torch.float64)).dtype == dtype

@@ -109,6 +109,27 @@ def downloader(folder: Path, **changes: object) -> Downloader:
     return Downloader(folder, **{"pause": 0.005, "patience": 5.0, "largest": 5_000, **changes})  # type: ignore[arg-type]
 
 
+def test_what_was_told_before_an_interrupted_run_is_known_after_it(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only files: an address that is gone is not asked for again."""
+    gone = [shop.url(f"gone/{n}") for n in range(5)]
+    one, attempt = Downloader._one, []
+
+    def tired(self: Downloader, address: str) -> object:
+        if address.endswith("last"):
+            raise KeyboardInterrupt
+        attempt.append(address)
+        return one(self, address)
+
+    monkeypatch.setattr(Downloader, "_one", tired)
+    with pytest.raises(KeyboardInterrupt):
+        downloader(tmp_path, at_once=1).fetch([*gone, shop.url("gone/last")])
+    told = downloader(tmp_path).status()
+    assert sorted(told) == gone
+    assert {one.status for one in told.values()} == {"missing"}
+
+
 def test_every_kind_of_answer_gets_its_status_and_only_failures_are_tried_again(shop: Shop, tmp_path: Path) -> None:
     paths = [
         "fine/1.jpg",

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from tests.conftest import small
+from tests.conftest import shrunk, small
 from tests.together import jobs
+from tmmsrec import zoo
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.data import store
 from tmmsrec.data.ahead import ahead
@@ -147,6 +149,36 @@ def test_shares_laid_together_are_the_batch(folder):
             assert share.events == batch.events
             for name in ("items", "times", "now", "targets", "negatives"):
                 np.testing.assert_array_equal(getattr(share, name), getattr(batch, name)[rank::3, :width])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [shrunk(zoo.VBPR, maps=0.1), shrunk(zoo.MAML), shrunk(zoo.MGAT, loss="sum"), shrunk(zoo.MGAT), shrunk(zoo.FREEDOM)],
+    ids=["vbpr and maps", "maml", "mgat sum", "mgat", "freedom"],
+)
+def test_gradients_of_shares_sum_to_that_of_the_batch(method, folder):
+    """Each share's loss by its number of targets, as processes do it: also where a part of a loss is no mean over targets."""
+    data = store.load(folder)
+    part = LeaveOneOut().cut(data.interactions).train
+    torch.manual_seed(0)
+    model = method.build(data).double().eval()
+    model.prepare(part)
+    sampler = Sampler(part, data.n_items, method.negatives)
+    how = {"size": 7, "length": method.history, "sampler": sampler, "seed": (1,), "per": method.per}
+    whole = next(training_batches(part, **how))
+    shares = [next(training_batches(part, **how, share=Processes(rank, 3).share)) for rank in range(3)]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def gradient(batch):
+        found = torch.autograd.grad(model.loss(batch), parameters, allow_unused=True)
+        return [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+
+    expected, summed = gradient(whole), [torch.zeros_like(p) for p in parameters]
+    for share in shares:
+        for total, one in zip(summed, gradient(share), strict=True):
+            total += one * len(share.asked) / whole.events
+    for total, one in zip(summed, expected, strict=True):
+        torch.testing.assert_close(total, one)
 
 
 def test_a_process_on_its_own_talks_to_nobody():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,13 +118,15 @@ def _runs(folder: Path) -> None:
 def method_name(method: object) -> str:
     """The zoo's name of a method given as JSON, or its kind with what tells it apart."""
     from tmmsrec import values, zoo
+    from tmmsrec.models.base import Method
 
     known = {values.canonical(m): n for n, m in zoo.methods().items()}
-    text = json.dumps(method, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    if text in known:
-        return known[text]
     if not isinstance(method, dict):
         return str(method)
+    with suppress(values.ValueProblem):  # as a later or an earlier version may have written it
+        text = values.canonical(values.from_json(Method, method))  # type: ignore[type-abstract]
+        if text in known:
+            return known[text]
     parts = ["+".join(method.get("modalities", [])), f"d={method['width']}" if "width" in method else ""]
     time = method.get("time")
     parts.append(time["kind"] if isinstance(time, dict) else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,7 +98,14 @@ def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[An
     if list(data.catalog.ids) != list(held.dataset.catalog.ids):
         raise DataProblem(f"{dataset} has other items than the bundle {what}: its model cannot rank them")
     screen.say("Ranks each user's last event; that it was never learned from is true only of the data the bundle was made of.")
-    return *_ranked(Job(held.method), held.model, data, exclude_seen), data
+    known = None
+    if held.method.history == 0:  # it knows users by their rows, and only those that were there when it was trained
+        if list(data.users)[: held.trained_users] != list(held.dataset.users)[: held.trained_users]:
+            raise DataProblem(f"{dataset} has other users than the bundle {what}: its model knows none of them")
+        known = held.trained_users
+        if came := data.n_users - known:
+            screen.say(f"{came:,} users who came after the training are left out: the method knows a user by a learned row.")
+    return *_ranked(Job(held.method), held.model, data, exclude_seen, known), data
 
 
 def _of_run(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[Any, int, Dataset | None]:
@@ -117,13 +125,15 @@ def _of_run(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[Any, 
     return *_ranked(run.job, run.model(data), data, exclude_seen), data
 
 
-def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool) -> tuple[Any, int]:
+def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: int | None = None) -> tuple[Any, int]:
+    """A row for each test user, of the first ``known`` users where that is given; and how many items were ranked."""
     from tmmsrec.ranking import rank
     from tmmsrec.study.run import per_user
 
     parts = job.split.cut(data.interactions)
-    ranks = rank(model, parts.test, history=job.method.history, exclude_seen=exclude_seen)
-    return per_user(ranks, parts.train, parts.test, data.n_items), ranks.n_items
+    test = parts.test if known is None else replace(parts.test, users=parts.test.users[parts.test.users < known])
+    ranks = rank(model, test, history=job.method.history, exclude_seen=exclude_seen)
+    return per_user(ranks, parts.train, test, data.n_items), ranks.n_items
 
 
 def _results(ranks: object, items: int, exclude_seen: bool) -> None:

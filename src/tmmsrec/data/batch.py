@@ -49,6 +49,11 @@ class Batch:
     events: int = 0
 
     @property
+    def share(self) -> float:
+        """Which part of the whole batch's targets it has: 1 where one process has all of them."""
+        return len(self.asked) / self.events if self.events else 1.0
+
+    @property
     def mask(self) -> Tensor:
         """[B, L] bool, True at events."""
         return self.items != 0
@@ -121,8 +126,9 @@ class Rows:
             steps = np.minimum(part.stop[part.users] - 1, length)
             return cls(part.users, part.ends - 1, steps)
         log = part.interactions
-        count = part.stop[part.users]
-        users = np.repeat(part.users, count)
+        own = part.users if length else np.flatnonzero(part.stop)  # a pair needs no event before it
+        count = part.stop[own]
+        users = np.repeat(own, count)
         before = np.arange(len(users)) - np.repeat(np.cumsum(count) - count, count)
         at = log.offsets[users] + before
         if length == 0:

@@ -85,9 +85,10 @@ class Downloader:
         known = self.status()
         wanted = list(dict.fromkeys(addresses))
         todo = [a for a in wanted if not self._settled(a, known.get(a))]
-        done = {a: known[a] if a in known else Fetched(a, "ok", self._file(a).stat().st_size) for a in wanted if a not in set(todo)}
+        left = set(todo)
+        done = {a: known[a] if a in known else Fetched(a, "ok", self._file(a).stat().st_size) for a in wanted if a not in left}
         try:
-            done |= self._all(todo)
+            self._all(todo, done)
         finally:
             if set(done) - set(known) or todo:
                 self._write({**known, **done})
@@ -122,8 +123,8 @@ class Downloader:
         name = hashlib.blake2b(address.encode(), digest_size=16).hexdigest()
         return Path(self.folder) / name[:2] / name
 
-    def _all(self, addresses: list[str]) -> dict[str, Fetched]:
-        done: dict[str, Fetched] = {}
+    def _all(self, addresses: list[str], done: dict[str, Fetched]) -> None:
+        """Fetch them; what became of each stands in ``done`` as soon as it is known."""
         with ThreadPoolExecutor(self.at_once, thread_name_prefix="pictures") as pool:
             waiting = [pool.submit(self._one, a) for a in _spread(addresses)]
             try:
@@ -133,7 +134,6 @@ class Downloader:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return done
 
     def _one(self, address: str) -> Fetched:
         with self._lock:

@@ -78,6 +78,10 @@ class Method(ABC):
             return self
         return replace(self, modalities=kept or (() if "id" in self.reads else ("id",)))  # type: ignore[type-var]
 
+    def can_read(self, features: Collection[str]) -> bool:
+        """Whether ``reading`` leaves it anything; a method that is nothing without features says no where it has none of them."""
+        return True
+
     @property
     def scored_by(self) -> tuple[str, ...]:
         """Modalities by which a candidate is scored: an item that has none of them cannot be recommended."""

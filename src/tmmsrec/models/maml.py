@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -80,6 +81,10 @@ class MAML(PairMethod):
         if not self.modalities or "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"MAML.modalities names distinct features, at least one, got {self.modalities}")
 
+    def can_read(self, features: Collection[str]) -> bool:
+        """It is nothing without features."""
+        return any(m in features for m in self.modalities)
+
     @property
     def negatives(self) -> Negatives:
         """Uniform draws from what the user has not met."""
@@ -132,19 +137,23 @@ class MAMLModel(Model):
         return self
 
     def loss(self, batch: Batch) -> Tensor:
-        """The margin, feature and covariance parts of a batch of pairs."""
+        """The margin, feature and covariance parts of a batch of pairs.
+
+        The last two are over items, not pairs: where several processes share the batch, each counts its share of them.
+        """
         value = self.value
         rows = torch.cat([batch.targets, batch.negatives[:, 0]], dim=1)
         pulled, at = (None, rows) if value.pulled == "all" else torch.unique(rows, return_inverse=True)
         items, content, present = self.item_rows(pulled), self.projector(pulled), self.projector.present
         users = self.attention.of_users(self.user_rows(batch.users)[:, None])
         away: Tensor = self.attention(users, self.attention.of_items(items[at], content[at]))
-        total: Tensor = ranked_hinge(away[:, 0], away[:, 1:], value.margin, self.n_items).sum()
+        pairs: Tensor = ranked_hinge(away[:, 0], away[:, 1:], value.margin, self.n_items).sum()
         held = present if pulled is None else present[pulled]
         stand_for = present.sum() / held.sum().clamp_min(1)  # one, where all are pulled
-        total = total + value.feature_weight * stand_for * ((items - content).square().sum(1) * held).sum()
+        whole = value.feature_weight * stand_for * ((items - content).square().sum(1) * held).sum()
         stacked = torch.cat([self.item_rows()[1:], self.user_rows()])
-        total = total + value.covariance_weight * covariance(stacked, squared=value.covariance == "squared")
+        whole = whole + value.covariance_weight * covariance(stacked, squared=value.covariance == "squared")
+        total: Tensor = pairs + batch.share * whole
         return total / len(batch.users)
 
     @torch.no_grad()

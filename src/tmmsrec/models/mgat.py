@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -66,6 +67,15 @@ class MGAT(PairMethod):
             raise ValueError(f"inner needs a width for each of {self.modalities}, got {self.inner}")
         if self.layers not in (1, 2):
             raise ValueError(f"MGAT has 1 or 2 layers, got {self.layers}")
+
+    def can_read(self, features: Collection[str]) -> bool:
+        """It is nothing without features."""
+        return any(m in features for m in self.modalities)
+
+    def reading(self, features: Collection[str]) -> MGAT:
+        """The widths inside go along."""
+        kept = {m: inner for m, inner in zip(self.modalities, self.inner, strict=True) if m in features}
+        return replace(self, modalities=tuple(kept), inner=tuple(kept.values()))
 
     @property
     def negatives(self) -> Negatives:
@@ -165,7 +175,8 @@ class MGATModel(VectorModel):
         rows = torch.cat([batch.at_targets(batch.targets)[:, None], batch.at_targets(batch.negatives)], dim=1)
         scores = dots(users[batch.users[batch.asked]], items[rows])
         mean = bpr(scores[:, 0], scores[:, 1:])
-        return mean if self.value.loss == "mean" else mean * (len(rows) / math.log(2))
+        # A sum is over the whole batch, also where several processes share it.
+        return mean if self.value.loss == "mean" else mean * (len(rows) / batch.share / math.log(2))
 
 
 class _Network(nn.Module):

@@ -114,9 +114,10 @@ class VBPRModel(VectorModel):
         rows = torch.cat([batch.targets, batch.negatives[:, 0]], dim=1)
         users, items = self.users(batch), self.items(rows)
         scores = dots(users, items)
-        return bpr(scores[:, 0], scores[:, 1:]) + self._penalty(users, items)
+        return bpr(scores[:, 0], scores[:, 1:]) + self._penalty(users, items, batch.share)
 
-    def _penalty(self, users: Tensor, items: Tensor) -> Tensor:
+    def _penalty(self, users: Tensor, items: Tensor, share: float) -> Tensor:
+        """That of the maps is over no triples: where several processes share the batch, each counts its share of it."""
         width, negatives = self.value.width, items.shape[1] - 1
         ones = len(self.shares())  # each slice of a user's vector ends with a one
         rows = users.square().sum(1) - ones + items[:, 0, :width].square().sum(1)
@@ -124,7 +125,7 @@ class VBPRModel(VectorModel):
         biases = items[:, 0, width].square() + items[:, 1:, width].square().sum(1) / negatives / 10
         maps = sum((c.map.weight.square().sum() for c in self.content), start=users.new_zeros(()))  # type: ignore[union-attr, operator]
         penalty: Tensor = (self.value.rows * rows + self.value.biases * biases).mean() / 2
-        return penalty + self.value.maps / 2 * maps / len(users)
+        return penalty + share * self.value.maps / 2 * maps / len(users)
 
 
 class _Content(nn.Module):

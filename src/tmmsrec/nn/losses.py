@@ -58,7 +58,7 @@ def sampled_softmax(positive: Tensor, negative: Tensor, expected: Tensor | None 
         expected: [K], how often each negative was expected in the sample; None leaves the correction out.
     """
     if expected is not None:
-        negative = negative - expected.log()
+        negative = negative - expected.log().to(negative.dtype)
     return functional.cross_entropy(
         torch.cat([positive[:, None], negative], dim=1),
         torch.zeros(len(positive), dtype=torch.long, device=positive.device),

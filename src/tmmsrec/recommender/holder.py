@@ -64,6 +64,11 @@ class Holder:
         return self._live.state.method
 
     @property
+    def trained_users(self) -> int:
+        """How many of the users, the first of them, the model was trained with; who came since has no row of its own."""
+        return self._live.state.trained_users
+
+    @property
     def model(self) -> Model:
         """The model, in evaluation mode."""
         return self._live.state.model

@@ -38,11 +38,12 @@ class Index:
         """How many items have every word of the query in a field or the id, and the rows of a page of them, most popular first."""
         recommender = self._recommender
         catalog = recommender.catalog
-        if self._items[0] is not catalog:
-            self._items = catalog, _texts(catalog)
+        held = self._items  # another request may put a newer catalogue there meanwhile
+        if held[0] is not catalog:
+            held = self._items = catalog, _texts(catalog)
         counts = recommender.people.counts(len(catalog))
         words = query.lower().split()
-        texts = self._items[1]
+        texts = held[1]
         rows = [n + 1 for n, text in enumerate(texts) if all(word in text for word in words)] if words else range(1, len(texts) + 1)
         found = np.fromiter(rows, np.int64)
         order = np.argsort(-counts[found], kind="stable")[offset : offset + limit]

@@ -102,10 +102,10 @@ def compare(one: Run, other: Run, *, metric: str = "NDCG@10", most: int = 10) ->
 def _check(one: Run, other: Run) -> None:
     mine, theirs = question(one), question(other)
     different = [name for name in mine if mine[name] != theirs[name]]
-    if not different and not np.array_equal(one.table["user"].to_numpy(), other.table["user"].to_numpy()):
-        different = ["test users"]
     if different:
-        said = "; ".join(f"{n}: {plain(mine[n])} against {plain(theirs[n])}" if n in mine else n for n in different)
+        said = "; ".join(f"{n}: {plain(mine[n])} against {plain(theirs[n])}" for n in different)
+        if different == ["test targets"]:
+            said += ", as with another order of equal times"
         raise DataProblem(
             f"{one.folder} and {other.folder} were not asked the same, so nothing can be said of one by the other ({said})"
         )

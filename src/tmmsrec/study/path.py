@@ -18,6 +18,7 @@ from tmmsrec import memory, values, zoo
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import prepare_from
+from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract import Form, NothingToLearn, Work
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
@@ -79,6 +80,8 @@ def whole_path(
     if recipe.methods == TRAINED:
         methods, slow = quick_enough(methods, dataset.n_items)
     methods, left_out = fitting(methods, dataset)
+    if recipe.methods and not any(method.learned for method in methods.values()):
+        raise DataProblem(" ".join(left_out) + " No other method was asked for.")
     left_out += slow
     for note in (*notes, *left_out):
         listener.note(note)

@@ -135,16 +135,21 @@ def quick_enough(methods: Mapping[str, Method], n_items: int) -> tuple[dict[str,
 
 
 def fitting(methods: Mapping[str, Method], dataset: Dataset) -> tuple[dict[str, Method], list[str]]:
-    """The methods with the modalities that the data has, and a remark on those that had to go without some."""
-    found = {name: method.reading(dataset.features) for name, method in methods.items()}
+    """The methods with the modalities that the data has, and a remark on those that had to go without some, or be left out."""
+    found = {name: method.reading(dataset.features) for name, method in methods.items() if method.can_read(dataset.features)}
     less: dict[tuple[str, str], list[str]] = {}
-    for name, method in methods.items():
+    for name in found:
+        method = methods[name]
         kept = found[name].reads
         missing = [m for m in method.reads if m not in kept]
         if missing:
             left = " and ".join(m for m in kept if m != "id" or len(kept) == 1)
             less.setdefault((left, " and no ".join(missing)), []).append(name)
-    return found, [
+    without = []
+    for name in (name for name in methods if name not in found):
+        lacking = " and no ".join(m for m in methods[name].reads if m != "id")
+        without.append(f"{name} was left out: it is nothing without features, and the data has no {lacking} features.")
+    return found, without + [
         f"{', '.join(names)} {'read' if len(names) > 1 else 'reads'} {left} only: the data has no {missing} features."
         for (left, missing), names in less.items()
     ]

@@ -104,7 +104,7 @@ class Report:
         if len(asked) > 1:
             one, other, *_ = asked.values()
             raise ValueError(
-                f"'{one}' and '{other}' were not asked the same (dataset, split or seen items): no table can compare them"
+                f"'{one}' and '{other}' were not asked the same (dataset, split, targets or seen items): no table can compare them"
             )
         if self.subject and self.subject not in self.runs:
             raise ValueError(f"'{self.subject}' is not among the runs: {', '.join(self.runs)}")
@@ -145,7 +145,13 @@ def question(run: Run) -> dict[str, object]:
     """What a run was asked: runs can be compared where this is the same."""
     sizes = {k.lstrip("#"): v for k, v in run.about["dataset"].items() if k.startswith("#")}
     seen = "left out" if run.job.exclude_seen else "kept"
-    return {"data": sizes, "split": values.to_json(run.job.split), "seen items": seen, "test users": run.about.get("test_users")}
+    return {
+        "data": sizes,
+        "split": values.to_json(run.job.split),
+        "seen items": seen,
+        "test users": run.about.get("test_users"),
+        "test targets": f"set {run.asked}",
+    }
 
 
 def row(name: str, runs: Sequence[Run]) -> Row:

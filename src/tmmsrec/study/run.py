@@ -10,6 +10,7 @@ KEY/claim.lock            locked while a process works on the run
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from contextlib import nullcontext
@@ -101,6 +102,14 @@ class Run:
         """[n] test ranks, 0-based."""
         found: NDArray[np.float64] = self.table["rank"].to_numpy()
         return found
+
+    @cached_property
+    def asked(self) -> str:
+        """What stands for the test users and their targets, eight digits: the same for two runs that were asked the same."""
+        found = hashlib.sha256()
+        for name in ("user", "target"):
+            found.update(self.table[name].to_numpy().astype(np.int64).tobytes())
+        return found.hexdigest()[:8]
 
     @property
     def history(self) -> list[dict[str, Any]]:

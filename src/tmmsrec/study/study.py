@@ -149,10 +149,12 @@ class Study:
         return dataclasses.replace(self, entrants=able)
 
     def _with_fewer(self, dataset: Dataset) -> Study:
-        methods = {n: e.method.reading(dataset.features) for n, e in self.entrants.items()}
+        methods, _ = fitting({n: e.method for n, e in self.entrants.items()}, dataset)
+        able = {n: e for n, e in self.entrants.items() if n in methods}
         first: dict[tuple[Method, Training, tuple[tuple[str, ...], ...]], str] = {}
-        same = {n: first.setdefault((methods[n], e.training, e.grid), n) for n, e in self.entrants.items()}
-        _, remarks = fitting({n: self.entrants[n].method for n in first.values()}, dataset)
+        same = {n: first.setdefault((methods[n], e.training, e.grid), n) for n, e in able.items()}
+        left_out = [n for n in self.entrants if n not in methods]
+        _, remarks = fitting({n: self.entrants[n].method for n in (*first.values(), *left_out)}, dataset)
         return dataclasses.replace(
             self,
             entrants={n: dataclasses.replace(self.entrants[n], method=methods[n]) for n in first.values()},
