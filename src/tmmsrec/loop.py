@@ -200,7 +200,8 @@ class Loop:
     def step(self, batch: Batch) -> Tensor:
         """One step of the optimiser; the mean loss of the batch's ``events`` targets, float64, where the model is.
 
-        Nothing here waits for a GPU: what is read back of it is read between epochs, or when somebody watches.
+        Nothing here waits for a GPU: what is read back of it is read between epochs, or when somebody watches.  Some losses do
+        wait: those of Additive, BERT4Rec and FREEDOM, and MAML's over the items of a batch.
         """
         autocast = torch.autocast(self.device.type, torch.bfloat16) if self.training.bf16 else nullcontext()
         with autocast:

@@ -1,7 +1,8 @@
 """The methods of the paper as named values, the floors, how each is trained where the usual Training does not suit it, and what
 tuning may change of each.
 
-Widths, dropout and depth of TMMSRec are the best of the paper's Figure 7; ``replace(TMMSREC, width=126)`` is a smaller one.  The
+Width and depth of TMMSRec are the best of the paper's Figure 7; TIE is not dropped, though .5 is best there (docs/results.md has
+what that rate does here).  ``replace(TMMSREC, width=126)`` is a smaller one.  The
 baselines have the paper's 128 (section 3.4); where TIE must fit beside them, its nearest multiple of six, 126.
 """
 

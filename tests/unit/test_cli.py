@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -20,6 +22,7 @@ from tests.conftest import shrunk, small
 from tmmsrec import zoo
 from tmmsrec.cli import app
 from tmmsrec.data import store
+from tmmsrec.data.ids import Ids
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.run import read_run
 
@@ -253,7 +256,7 @@ def test_evaluate_leaves_out_users_whom_the_method_has_no_row_for(tmp_path: Path
     told = call("evaluate", tmp_path / "bundle").stdout
     assert "1 users who came after the training are left out" in told
     assert f"{data.n_users:,} test users" in told
-    store.save(small(users=70), tmp_path / "others")
+    store.save(replace(data, users=Ids(pa.array(np.arange(data.n_users) + 5), first=0, what="user")), tmp_path / "others")
     assert "other users than the bundle" in call("evaluate", tmp_path / "bundle", tmp_path / "others", code=2).stderr
 
 

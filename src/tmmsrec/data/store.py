@@ -1,6 +1,6 @@
 """A Dataset as a folder: Arrow, Parquet, npy and JSON; memory-mapped when read, never half-written.
 
-dataset.json                 format, name, counts, fingerprints, report
+dataset.json                 format, name, counts, report
 users.parquet                column id
 items.arrow                  column id, text fields, image (an Arrow file, also known as Feather 2)
 log/offsets.npy items.npy times.npy

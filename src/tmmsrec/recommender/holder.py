@@ -108,11 +108,6 @@ class Holder:
         """How many items have a learned row: those that were there when the model was trained."""
         return self._live.state.trained
 
-    @property
-    def reads_at(self) -> bool:
-        """Whether the moment of the request changes the scores; otherwise ``at`` only says which events have happened yet."""
-        return self._live.state.method.reads_now
-
     def __repr__(self) -> str:
         people, state = self.people, self._live.state
         sizes = f"{len(people):,} users, {len(state.dataset.catalog):,} items, {people.events:,} events"
