@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from operator import eq
@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tmmsrec.data.problems import UnknownId
 
@@ -83,6 +85,9 @@ class Ids:
         alike = heapq.nlargest(200, known, key=lambda one: sum(map(eq, one, word)) + 2 * (one[-3:] == word[-3:]))
         return next(iter(difflib.get_close_matches(word, alike, n=1)), None)
 
-    def rows(self, values: Iterable[Any]) -> np.ndarray:
-        """Rows of many outside ids, int64; raises UnknownId at the first unknown one."""
-        return np.fromiter((self.row(v) for v in values), dtype=np.int64)
+    def rows(self, values: pa.Array) -> NDArray[np.int64]:
+        """[n] rows of many outside ids of the same type; raises UnknownId at the first unknown one."""
+        found = pc.index_in(values, value_set=self.array)
+        if found.null_count:
+            self.row(values[pc.index(pc.is_null(found), True).as_py()].as_py())
+        return np.asarray(found.to_numpy(), dtype=np.int64) + self.first

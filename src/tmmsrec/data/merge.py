@@ -87,7 +87,7 @@ def read_events(dataset: Dataset, source: EventsFile, time: TimeChoice = "auto")
     log, origin = found.interactions, found.report["source"]["events"]
     users = in_type_of(found.users, dataset.users, origin)
     items = in_type_of(found.catalog.ids, dataset.catalog.ids, origin)
-    if not any(one in dataset.users for one in users.to_pylist()) and not any(i in dataset.catalog.ids for i in items.to_pylist()):
+    if not any(pc.any(pc.is_in(a, value_set=b.array)).as_py() for a, b in ((users, dataset.users), (items, dataset.catalog.ids))):
         told = f"events have users like {users[0]} and items like {items[0]}, the bundle {dataset.users[0]} and "
         raise DataProblem(
             f"no user and no item of {origin} is known: {told}{dataset.catalog.ids[1]}; check that both write their ids alike"
@@ -156,7 +156,7 @@ def merge(dataset: Dataset, events: NewEvents) -> Merged:
     """
     log, before = dataset.interactions, len(dataset.users)
     users = _with(dataset.users, events.users)
-    who, what = users.rows(events.users.to_pylist()), dataset.catalog.ids.rows(events.items.to_pylist())
+    who, what = users.rows(events.users), dataset.catalog.ids.rows(events.items)
     owner = np.repeat(np.arange(log.users, dtype=np.int64), log.lengths)
     fresh = ~_among(np.stack([who, what, events.times]), np.stack([owner, log.items.astype(np.int64), log.times]))
     who, what, when = who[fresh], what[fresh], events.times[fresh]
