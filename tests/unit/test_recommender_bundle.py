@@ -59,6 +59,24 @@ def test_a_bundle_is_replaced_by_its_own_reader(shopkeeper, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["fresh"]
 
 
+def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(shopkeeper, tmp_path, monkeypatch):
+    """As by an update in its place: the head is of the old one, the files are of the new one."""
+    shopkeeper.save(tmp_path / "bundle")
+    opened, seen = bundle_module._opened, []
+
+    def late(folder, head):
+        if not seen:
+            shopkeeper.add_events([("u0", "B003", "2030-01-01")])
+            shopkeeper.save(folder)
+        seen.append(head["files"])
+        return opened(folder, head)
+
+    monkeypatch.setattr(bundle_module, "_opened", late)
+    events = Recommender.load(tmp_path / "bundle").people.events
+    assert len(seen) == 2
+    assert events == shopkeeper.people.events
+
+
 def test_a_bundle_whose_replacement_was_killed_between_two_renames_is_there(shopkeeper, tmp_path, monkeypatch):
     """As on a file system that does not let two folders change places at once."""
     monkeypatch.setattr(swap, "exchange", lambda one, other: False)

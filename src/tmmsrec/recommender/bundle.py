@@ -75,11 +75,23 @@ def write(folder: Path, state: State, about: Mapping[str, Any], encoders: Encode
 def read(folder: Path) -> tuple[State, dict[str, Any], Encoders]:
     """A bundle's State, ``about`` and encoders.
 
+    Where another is put in its place meanwhile, as an update does, files of both may be met: then it is read again.
+
     Raises:
         DataProblem: no bundle there, or a damaged one (the file is named).
         NewerFormat: written by a later version.
     """
     head = _head(folder)
+    while True:
+        try:
+            return _opened(folder, head)
+        except (DataProblem, OSError):
+            before, head = head, _head(folder)
+            if head == before:
+                raise
+
+
+def _opened(folder: Path, head: dict[str, Any]) -> tuple[State, dict[str, Any], Encoders]:
     _compare(folder, head["files"])
     try:
         method = values.from_json(Method, head["method"])  # type: ignore[type-abstract]
