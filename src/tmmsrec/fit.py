@@ -149,7 +149,7 @@ def _fit(
         how = replace(training, epochs=before.epochs, optimiser=replace(training.optimiser, decay=1.0))
         saver = Saver(folder / "pretraining", job) if folder is not None else None
         seconds = Loop(model, lesson, None, how, seed).run(saver, watch).seconds
-    lesson = Lesson(model.loss, train, method.per, method.history, sampler, training.rows)
+    lesson = Lesson(model.loss, train, method.row(training.windows), method.history, sampler, training.rows)
     saver = Saver(folder, job) if folder is not None else None
     fitted = Loop(model, lesson, valid, training, seed, start.best).run(saver, watch)
     return replace(fitted, seconds=fitted.seconds + seconds)

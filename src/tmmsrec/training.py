@@ -37,8 +37,11 @@ class Training:
     Attributes:
         epochs: most passes over the training rows.
         rows: most rows of a pass, drawn anew for each; None for all.  Where a whole pass takes long, validation comes sooner.
-        batch: rows per step: users, or events for a method that is trained per event.  It is the mean: every step has about as
-            many targets, so one over users of short histories has more of them.
+        windows: learn from all events of a user, in windows as long as a method reads, from the newest back; otherwise from the
+            newest window alone, as the paper does.  Methods that learn from every event on its own, and those that count all
+            events (Additive), do as they do anyhow.
+        batch: rows per step: users, windows, or events for a method that is trained per event.  It is the mean: every step has
+            about as many targets, so one over users of short histories has more of them.
         optimiser: Adam and its schedule.
         metric: what is watched on the validation part; the weights that did best are kept.
         patience: epochs without a better value before stopping.
@@ -60,6 +63,7 @@ class Training:
     bf16: bool = False
     compile: bool = False
     refit: bool = False
+    windows: bool = field(default=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
         metrics.parse(self.metric)

@@ -334,6 +334,33 @@ def test_no_step_is_without_rows(targets):
         np.testing.assert_array_equal(np.concatenate(found), np.arange(len(targets)))
 
 
+def test_windows_make_a_target_of_every_event_but_the_first():
+    log = Interactions.of(np.repeat([0, 1, 2], [10, 3, 4]), np.arange(1, 18), np.arange(17))
+    train = LeaveOneOut().cut(log).train
+    assert train.users.tolist() == [0, 2]  # of 8, 1 and 2 events
+    rows = Rows.of(train, 3, "window")
+    told = [
+        (user, log.items[last - steps : last].tolist(), log.items[last - steps + 1 : last + 1].tolist())
+        for user, last, steps in zip(rows.users, rows.last, rows.steps, strict=True)
+    ]
+    assert told == [
+        (0, [5, 6, 7], [6, 7, 8]),
+        (0, [2, 3, 4], [3, 4, 5]),
+        (0, [1], [2]),
+        (2, [14], [15]),
+    ]
+    batch = next(training_batches(train, size=9, length=3, sampler=Sampler(train, 17, Negatives()), seed=(0,), per="window"))
+    assert sorted(batch.targets[batch.targets > 0].tolist()) == [2, 3, 4, 5, 6, 7, 8, 15]
+    newest = Rows.of(train, 3, "user")
+    assert newest.targets("user").tolist() == [3, 1]
+
+
+def test_a_training_by_windows_is_of_all_events_and_counting_keeps_to_the_newest():
+    assert zoo.SASREC.row(True) == "window"
+    assert zoo.SASREC.row(False) == zoo.TMMSREC_PLUS.row(True) == "user"
+    assert zoo.methods()["mlp4rec"].row(True) == "event"
+
+
 def test_a_user_with_one_event_gives_a_pair_and_no_history():
     """Such a user is asked about, so a method that knows users by their rows has to learn the row."""
     log = Interactions.of(np.array([0, 0, 0, 1, 1, 1, 1, 1]), np.array([1, 2, 3, 4, 5, 6, 7, 8]), np.arange(8))

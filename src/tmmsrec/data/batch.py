@@ -87,7 +87,7 @@ class Batch:
         return replace(self, **tensors)
 
 
-Per = Literal["user", "event"]
+Per = Literal["user", "window", "event"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Rows:
 
     def targets(self, per: Per) -> NDArray[np.int64]:
         """[n] how many targets each row has."""
-        return self.steps if per == "user" else np.ones_like(self.steps)
+        return np.ones_like(self.steps) if per == "event" else self.steps
 
     @classmethod
     def of(cls, part: Part, length: int, per: Per) -> Rows:
@@ -117,14 +117,22 @@ class Rows:
 
         a user with events e0 e1 e2 e3, length 2
         per user:   e1 e2 -> targets e2 e3           one row, a target at every step
+        per window: e0 -> e1;  e1 e2 -> e2 e3        as many rows as it takes to make a target of every event but the first
         per event:  e0 -> e1;  e0 e1 -> e2;  e1 e2 -> e3      a row for every target, read after its history
         per event with length 0:  -> e0;  -> e1; ...          pairs of user and item, each distinct pair once
         """
+        if per != "event" and length < 1:
+            raise ValueError("a method that reads no history is trained per event, not per user")
         if per == "user":
-            if length < 1:
-                raise ValueError("a method that reads no history is trained per event, not per user")
             steps = np.minimum(part.stop[part.users] - 1, length)
             return cls(part.users, part.ends - 1, steps)
+        if per == "window":
+            targets = part.stop[part.users] - 1
+            windows = -(-targets // length)
+            place = np.repeat(np.arange(len(windows)), windows)
+            number = np.arange(len(place)) - np.repeat(np.cumsum(windows) - windows, windows)
+            newer = number * length  # targets after those of the window
+            return cls(part.users[place], part.ends[place] - 1 - newer, np.minimum(targets[place] - newer, length))
         log = part.interactions
         own = part.users if length else np.flatnonzero(part.stop)  # a pair needs no event before it
         count = part.stop[own]
@@ -182,7 +190,7 @@ def training_batches(
         read = slots < count[:, None]
         at = np.where(read, (last - count)[:, None] + slots, 0)
         # A target stands at the step before it: at every step, or at the newest one (the first column of an empty history).
-        asked = read if per == "user" else slots == np.maximum(count, 1)[:, None] - 1
+        asked = read if per != "event" else slots == np.maximum(count, 1)[:, None] - 1
         ahead = np.where(asked, (last - np.maximum(count, 1))[:, None] + slots + 1, 0)
         targets = np.where(asked, log.items[ahead], 0)
         drawn = sampler.draw(users, width, np.random.default_rng((*seed, number)), targets)

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tmmsrec.data.batch import Batch
+from tmmsrec.data.batch import Batch, Per
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, VectorModel, features_of
@@ -69,6 +69,10 @@ class Additive(Method):
             raise ValueError(
                 'the network of an Additive is asked after every step of the same histories: steps="every", same length'
             )
+
+    def row(self, windows: bool) -> Per:
+        """A user's newest window: of an older one it would not know what of its counts is still to come."""
+        return "user"
 
     @property
     def reads(self) -> tuple[str, ...]:

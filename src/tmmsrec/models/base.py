@@ -112,6 +112,10 @@ class Method(ABC):
         """What a row of a training batch is: a user with a target at every step, or an event with its history."""
         return "user"
 
+    def row(self, windows: bool) -> Per:
+        """The same where a training goes through all of a user's events in windows, if the method can."""
+        return "window" if windows and self.per == "user" else self.per
+
     @property
     def pretraining(self) -> Pretraining | None:
         """What goes before training."""

@@ -15,7 +15,7 @@ from tmmsrec.study.recipe import TRAINING
 from tmmsrec.study.study import Entrant, Study
 
 # Two settings, as for every method of the other studies.  A network is trained as there, by one random negative, and as
-# ``tmmsrec run`` does, by cross-entropy.
+# ``tmmsrec run`` does, by cross-entropy; both by the newest window of a user alone, as ``run`` did too when this was tuned.
 _AS_RUN_DOES = (
     "loss=BySize",
     f"training.epochs={TRAINING.epochs}",

@@ -16,8 +16,10 @@ from tmmsrec.training import Adam, Training
 
 TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus")
 # The paper's training (one random negative a step, a rate that falls by a tenth with each epoch) is what studies and ``fit`` begin
-# with.  On logs with many events for each item it ends below popularity, so a person's own data are learned by this.
-TRAINING = Training(patience=10, optimiser=Adam(decay=0.97, clip=1.0))
+# with.  On logs with many events for each item it ends below popularity, and it leaves out all but the newest fifty events of a
+# user, so a person's own data are learned by this.
+TRAINING = Training(patience=10, optimiser=Adam(decay=0.97, clip=1.0), windows=True)
+_ROWS = {"user": "users", "window": "windows of all their events", "event": "events"}
 MANY = 100_000  # items above which tmmsrec-plus, which compares each with every other, is trained only when asked for
 
 
@@ -160,9 +162,10 @@ def told_of(methods: Mapping[str, Method], recipe: Recipe) -> list[str]:
     trained: dict[tuple[Training, str], list[str]] = {}
     for name, method in methods.items():
         if method.learned:
-            trained.setdefault((recipe.training_of(name), method.per), []).append(name)
+            how = recipe.training_of(name)
+            trained.setdefault((how, method.row(how.windows)), []).append(name)
     told = [
-        f"{', '.join(names)}: about {how.batch} {row}s a step, at most {how.epochs} epochs, patience {how.patience}."
+        f"{', '.join(names)}: about {how.batch} {_ROWS[row]} a step, at most {how.epochs} epochs, patience {how.patience}."
         for (how, row), names in trained.items()
     ]
     fields = {c.partition("=")[0]: c for c in (*recipe.usual, *recipe.changes) if any(_takes(m, c) for m in methods.values())}
