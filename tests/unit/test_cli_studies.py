@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,11 @@ def test_every_study_from_one_command_on_the_demo_shop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", zoo.methods())
 def test_a_method_is_known_by_its_name_again(name):
     assert method_name(values.to_json(zoo.methods()[name])) == name
+
+
+def test_a_method_without_a_name_is_told_by_the_likest_one():
+    changed = values.change_all(zoo.SASREC, ["width=66", "loss=CrossEntropy"])
+    assert method_name(values.to_json(changed)) == "sasrec width=66 loss=CrossEntropy"
+    fewer = replace(zoo.TMMSREC_PLUS, modalities=(), alike=None)
+    assert method_name(values.to_json(fewer)) == "tmmsrec-plus modalities=none alike=null"
+    assert method_name({"kind": "Unheard"}) == "Unheard"

@@ -46,12 +46,7 @@ def compare(
 
 
 def _table(title: str, heads: list[str], left: int = 1) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    # 80 columns hold the numbers of all tables in one line each.
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.title, table.title_justify = f"\n{title}" if title else None, "left"
+    table = screen.table(title)
     for at, head in enumerate(heads):
         table.add_column(head, justify="left" if at < left else "right", no_wrap=at >= left)
     return table

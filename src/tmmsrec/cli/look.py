@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,14 +38,11 @@ def list_(
 
 
 def _methods(folder: Path | None) -> None:
-    from rich import box
-    from rich.table import Table
-
     from tmmsrec import zoo
     from tmmsrec.data import store
 
     dataset = store.load(folder) if folder is not None else None
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # 80 columns hold it all
+    table = screen.table()
     for head in ("method", "reads", "product", "parameters" if dataset else "source"):
         table.add_column(head, no_wrap=head != "source", justify="right" if head == "parameters" else "left")
     for name, method in zoo.methods().items():
@@ -94,7 +92,6 @@ def _parts() -> None:
 
 
 def _runs(folder: Path) -> None:
-    from rich.table import Table
 
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.study.run import read_run
@@ -102,7 +99,7 @@ def _runs(folder: Path) -> None:
     found = sorted(p.parent for p in folder.glob("*/run.json"))
     if not found:
         raise DataProblem(f"there is no finished run in {folder}")
-    table = Table(header_style="bold")
+    table = screen.table()
     for head in ("run", "method", "data", "seed", "HR@10", "NDCG@10", "seconds"):
         table.add_column(head, no_wrap=head not in ("method", "data"))
     for one in found:
@@ -116,21 +113,38 @@ def _runs(folder: Path) -> None:
 
 
 def method_name(method: object) -> str:
-    """The zoo's name of a method given as JSON, or its kind with what tells it apart."""
+    """The zoo's name of a method given as JSON; of one that has none, the name of the likest and what is changed of it."""
     from tmmsrec import values, zoo
     from tmmsrec.models.base import Method
 
-    known = {values.canonical(m): n for n, m in zoo.methods().items()}
     if not isinstance(method, dict):
         return str(method)
+    told: dict[str, Any] = method
     with suppress(values.ValueProblem):  # as a later or an earlier version may have written it
-        text = values.canonical(values.from_json(Method, method))  # type: ignore[type-abstract]
-        if text in known:
-            return known[text]
-    parts = ["+".join(method.get("modalities", [])), f"d={method['width']}" if "width" in method else ""]
-    time = method.get("time")
-    parts.append(time["kind"] if isinstance(time, dict) else "")
-    return " ".join([str(method["kind"]), *[p for p in parts if p]])
+        told = values.to_json(values.from_json(Method, method))  # type: ignore[type-abstract]
+    others: dict[str, dict[str, Any]] = {name: values.to_json(one) for name, one in zoo.methods().items()}
+    found = {name: _changes(one, told) for name, one in others.items() if one["kind"] == told["kind"]}
+    if not found:
+        return str(told["kind"])
+    name = min(found, key=lambda one: len(found[one]))
+    return " ".join([name, *found[name]])
+
+
+def _changes(old: Mapping[str, object], new: Mapping[str, object], within: str = "") -> list[str]:
+    """What makes one value of the other, FIELD=VALUE."""
+    from tmmsrec.study.words import plain
+
+    found = []
+    for field in new:
+        was, is_now = old.get(field), new[field]
+        if was == is_now:
+            continue
+        if isinstance(was, dict) and isinstance(is_now, dict) and was.get("kind") == is_now.get("kind"):
+            found += _changes(was, is_now, f"{within}{field}.")
+        else:
+            shown = is_now["kind"] if isinstance(is_now, dict) else "null" if is_now is None else plain(is_now) or "none"
+            found.append(f"{within}{field}={shown}".replace(", ", ","))
+    return found
 
 
 def show(what: Annotated[Path, typer.Argument(help="A Dataset, run or bundle folder.")]) -> None:

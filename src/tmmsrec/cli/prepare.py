@@ -118,12 +118,12 @@ def preparation(
 
 def told(dataset: Dataset) -> None:
     """Table 2's row, and everything counted and decided."""
-    from rich.table import Table
-
     from tmmsrec.study.words import plain
 
     row = dataset.table2()
-    table = Table(*row.keys())
+    table = screen.table()
+    for head in row:
+        table.add_column(head)
     table.add_row(*row.values())
     screen.console().print(table)
     screen.pairs("", {k.replace("_", " "): plain(v) for k, v in dataset.report.items() if v not in (None, "", {}, [])})

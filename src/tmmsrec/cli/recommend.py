@@ -66,14 +66,12 @@ def recommend(
 
 def table(found: list[Recommendation], *, shares: bool) -> Any:
     """Recommendations as a table."""
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
     from tmmsrec.study.samples import title_of
 
     names = list(found[0].shares) if shares and found else []
-    made = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)  # titles need the room
+    made = screen.table()
     made.add_column("", justify="right")
     made.add_column("item", no_wrap=True)
     made.add_column("title")

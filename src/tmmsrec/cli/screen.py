@@ -61,6 +61,16 @@ def problem(what: object) -> None:
     console(stderr=True).print(f"error: {what}", style="red", markup=False, soft_wrap=True)
 
 
+def table(title: str = "") -> Any:
+    """An empty table as all of them look: 80 columns have room for titles and numbers where nothing is boxed."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    made.title, made.title_justify = f"\n{title}" if title else None, "left"
+    return made
+
+
 def pairs(title: str, lines: Mapping[str, object]) -> None:
     """Names and values under a title."""
     from rich.markup import escape

@@ -138,12 +138,11 @@ def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: in
 
 def _results(ranks: object, items: int, exclude_seen: bool) -> None:
     import numpy as np
-    from rich.table import Table
 
     from tmmsrec import metrics, significance
 
     given = np.asarray(ranks)
-    table = Table(header_style="bold")
+    table = screen.table()
     for head in ("metric", "mean", "95 % interval"):
         table.add_column(head, justify="left" if head == "metric" else "right")
     for k in (5, 10, 20):

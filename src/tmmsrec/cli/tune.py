@@ -63,9 +63,8 @@ def tune(
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(header_style="bold")
+    table = screen.table()
     for head in heads:
         words = head in ("method", "changes")
         table.add_column(head, justify="left" if words else "right", overflow="fold", no_wrap=not words)

@@ -126,13 +126,12 @@ def _opened(bundle: Path) -> str:
 
 def _sample(sample: Sample, name: str) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     screen.say("")
     had = "; ".join(f"{i.title or i.item} ({i.note})" for i in sample.history)
     screen.say(f"User {sample.user} had: {had}.")
     screen.say(f"On {sample.at} {name} recommends, with the share of each part in the score:")
-    table = Table(header_style="bold")
+    table = screen.table()
     table.add_column("item", no_wrap=True)
     table.add_column("title")
     for part in sample.recommended[0].parts:
