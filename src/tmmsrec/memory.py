@@ -29,7 +29,8 @@ from tmmsrec.optimiser import tables_of
 from tmmsrec.ranking import ITEMS, SCORED, WAITING
 from tmmsrec.training import Training
 
-SMALL = 100_000  # items and users together that no machine is too small for
+SMALL = 100_000  # items and users together that no machine is too small for, if it has
+ROOMY = 8 << 30  # so many bytes
 GIB = 1 << 30
 _ROWS = 512  # users that are ranked together
 _BACKWARD = 1.5  # what is alive on the way back, over what the way forward left for it
@@ -110,7 +111,7 @@ def check(method: Method, dataset: Dataset, training: Training, asked: int | Non
         DataProblem: what it needs, what there is, and what to set.
     """
     has = machine.memory()
-    if has is None or dataset.n_items + dataset.n_users <= SMALL:
+    if has is None or (dataset.n_items + dataset.n_users <= SMALL and has >= ROOMY):
         return
     found = need(method, dataset, training, asked)
     if found.total > has:

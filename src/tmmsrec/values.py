@@ -1,7 +1,9 @@
 """A value is what a person can choose: a frozen dataclass that goes to JSON and back.
 
 Every dictionary in the JSON carries ``kind``, the name of the dataclass.  The kinds that may stand in a place are the
-dataclasses of the package where the place's base class lives: the folder is the registry, read when it is asked.
+dataclasses of the package where the place's base class lives: the folder is the registry, read when it is asked.  Beside them
+stand those of others that a program has defined or imported, or that an installed package announces by an entry point of the
+group "tmmsrec".
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import importlib
 import json
 import math
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from importlib.metadata import entry_points
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -96,12 +99,32 @@ def offered(base: type) -> dict[str, Any]:
     """Names and classes of the dataclasses that may stand where ``base`` is asked for.
 
     Read from the module in which ``base`` is defined, or from its whole folder when that is a package's ``__init__`` or
-    ``base.py``; a new file in that folder is found without being mentioned anywhere.
+    ``base.py``; a new file in that folder is found without being mentioned anywhere.  Classes from elsewhere stand beside them,
+    of two with one name the later; none takes the name of one that is here.
     """
     found = {c.__name__: c for c in _dataclasses_near(base.__module__) if issubclass(c, base)}
     if dataclasses.is_dataclass(base):
         found[base.__name__] = base
-    return found
+    _import_announced()
+    return {c.__name__: c for c in _below(base) if _is_value(c)} | found
+
+
+def _below(base: type) -> Iterator[type]:
+    """All classes that come of one, in the order of their definition."""
+    each: list[type] = type.__subclasses__(base)
+    for one in each:
+        yield one
+        yield from _below(one)
+
+
+@cache
+def _import_announced() -> None:
+    for one in entry_points(group="tmmsrec"):
+        one.load()
+
+
+def _is_value(found: type) -> bool:
+    return dataclasses.is_dataclass(found) and not getattr(found, "__abstractmethods__", None)
 
 
 @cache
@@ -113,8 +136,8 @@ def _dataclasses_near(module: str) -> tuple[type, ...]:
         folder = here if hasattr(here, "__path__") else importlib.import_module(here.__package__ or module)
         names = [m.name for m in pkgutil.iter_modules(folder.__path__)]
         modules += [importlib.import_module(f"{folder.__name__}.{name}") for name in names]
-    classes = {c for m in modules for c in vars(m).values() if isinstance(c, type) and dataclasses.is_dataclass(c)}
-    return tuple(sorted((c for c in classes if not getattr(c, "__abstractmethods__", None)), key=lambda c: c.__name__))
+    classes = {c for m in modules for c in vars(m).values() if isinstance(c, type) and _is_value(c)}
+    return tuple(sorted(classes, key=lambda c: c.__name__))
 
 
 def change(value: T, path: str, text: str) -> T:

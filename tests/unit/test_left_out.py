@@ -17,7 +17,10 @@ from tmmsrec.study.path import Inputs, Recipe, whole_path
 
 ITEMS = range(6)
 NO_TEXT = "none of 6 items has text that can be encoded (6 x no text)"
-NO_PICTURE = "none of 6 items has a picture that can be encoded (5 x the item names no picture; 1 x not a picture that can be read)"
+NO_PICTURE = (
+    "none of 6 items has a picture that can be encoded "
+    "(5 x the item named no picture that was there when the data was prepared; 1 x not a picture that can be read)"
+)
 
 
 @pytest.fixture

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import csv
 
 from tests.conftest import real_data
 from tmmsrec.data import store
@@ -151,6 +154,25 @@ def test_equal_rows_of_one_item_are_one_and_counted() -> None:
     dataset = prepare(source([("u", "a", T0)], {"item": ["a", "a"], "title": ["A", "A"]}), ALL)
     assert dataset.report["items"]["table"]["repeated_rows"] == 1
     assert dataset.n_items == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_may_be_called_as_one_of_ours(tmp_path: Path, kind: str) -> None:
+    """Shops' logs have a position on the page; and it has no say in the order of equal times."""
+    rows = [("u1", item, 1_420_588_800, n) for item, n in (("b", 9), ("a", 10), ("c", 1))]
+    events = pa.table({n: [row[at] for row in rows] for at, n in enumerate(("user", "item", "time", "position"))})
+    items = pa.table({"item": ["a", "b", "c"], "position": ["1", "2", "3"], "row": ["x", "y", "z"], "row_": ["l", "m", "n"]})
+    for name, table in (("e", events), ("m", items)):
+        path = tmp_path / f"{name}.{kind}"
+        if kind == "parquet":
+            pq.write_table(table, path)
+        elif kind == "csv":
+            csv.write_csv(table, path)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    found = prepare_from(tmp_path / f"e.{kind}", tmp_path / f"m.{kind}", how=Preparation(min_events=1))
+    assert histories(found) == {"u1": [("b", 1_420_588_800), ("a", 1_420_588_800), ("c", 1_420_588_800)]}
+    assert found.catalog.describe(found.catalog.ids.row("b")) == {"position_": "2", "row_": "m", "row__": "y"}
 
 
 def test_prepared_folders_read_back_equal(tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ def refused(folder: Path, files: dict[str, bytes | str], message: str, how: Prep
         ("e.csv", "1,1,1420588800\n", r"e.csv has two columns named '1'.*; where that line is data, put one with the names"),
         ("e.jsonl", '{"0": 1, "1": 2}\n', r"no column for the user.*: --user-column NAME$"),
         ("e.csv", "user,item,user,time\nu1,i1,u1,1\n", r"e.csv has two columns named 'user'"),
+        ("e.csv", "user,item,time\ru1,i1,1420588800\r", r"first line of .*e.csv cannot be read.*carriage returns alone"),
+        (
+            "e.csv",
+            '"user,item,time\nof day"\nu1,i1,1420588800\n',
+            r"first line of .*e.csv cannot.*a quote that it does not close",
+        ),
         ("e.jsonl", '{"user": 1, "item": 2}\n', r"e.jsonl has no column for the time: it has user, item"),
         ("e.csv", HEAD + ROW + "u2,i2,soon\n", r"row 2 of .*e.csv: time 'soon' is neither"),
         ("e.csv", HEAD + ROW + "u2,i2,1420588800000\n", r"mixes units: row 2 of .*e.csv is '1420588800000', milliseconds"),
@@ -212,3 +218,16 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_read(tmp_path
     with pytest.raises(DataProblem, match=r"holds other files and no Dataset"):
         prepare_to(tmp_path, source, ALL)
     assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_columns_that_differ_in_case_only_are_named(tmp_path: Path, kind: str) -> None:
+    table = pa.table({"item": ["i1"], "title": ["a"], "Title": ["b"]})
+    name = f"m.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, tmp_path / name)
+        content: bytes | str = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+    else:
+        content = "item,title,Title\ni1,a,b\n" if kind == "csv" else json.dumps(table.to_pylist()[0]) + "\n"
+    refused(tmp_path, {"e.csv": HEAD + ROW, name: content}, "has the columns 'title' and 'Title', which differ in case only")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -133,3 +136,40 @@ def test_a_part_that_may_be_lacking_is_named_changed_and_left_out() -> None:
         change(without, "follows.span", "5")
     with pytest.raises(ValueProblem, match="Folows"):
         change(plus, "follows", "Folows")
+
+
+@dataclass(frozen=True)
+class OfAnother(TimeEncoder):
+    """A part that lives in no folder of the package."""
+
+    strength: float = 1.0
+
+    def build(self, width, length):
+        raise NotImplementedError
+
+
+def test_a_part_from_elsewhere_is_known_once_it_is_defined():
+    assert values.offered(TimeEncoder)["OfAnother"] is OfAnother
+    method = replace(zoo.SASREC, time=OfAnother(2.0))
+    assert values.from_json(Method, values.to_json(method)) == method
+    assert values.change(zoo.SASREC, "time", "OfAnother").time == OfAnother()
+
+
+def test_an_installed_package_announces_its_parts_by_an_entry_point(tmp_path):
+    """In a program of its own, for such modules are looked for once."""
+    (tmp_path / "elsewhere.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from tmmsrec.nn.losses import BCE\n"
+        "@dataclass(frozen=True)\n"
+        "class Softer(BCE):\n"
+        "    pass\n"
+    )
+    about = tmp_path / "elsewhere-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[tmmsrec]\nsofter = elsewhere\n")
+    code = "from tmmsrec import values; from tmmsrec.nn.losses import Loss; print('Softer' in values.offered(Loss))"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    there = {**os.environ, "PYTHONPATH": path}
+    said = subprocess.run([sys.executable, "-c", code], env=there, capture_output=True, text=True, check=False)
+    assert said.stdout.strip() == "True", said.stderr

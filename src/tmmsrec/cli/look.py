@@ -93,6 +93,7 @@ def _parts() -> None:
 
 def _runs(folder: Path) -> None:
 
+    from tmmsrec import values
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.study.run import read_run
 
@@ -103,7 +104,11 @@ def _runs(folder: Path) -> None:
     for head in ("run", "method", "data", "seed", "HR@10", "NDCG@10", "seconds"):
         table.add_column(head, no_wrap=head not in ("method", "data"))
     for one in found:
-        run = read_run(one)
+        try:
+            run = read_run(one)
+        except (DataProblem, values.ValueProblem) as problem:
+            table.add_row(one.name, f"cannot be read here: {problem}", style="dim")
+            continue
         result = [f"{run.about['result'][m]:.4f}" if run.tested else "-" for m in ("HR@10", "NDCG@10")]
         name = method_name(run.about["job"]["method"]) + (", refit" if run.job.training.refit else "")
         table.add_row(

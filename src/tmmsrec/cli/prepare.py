@@ -71,8 +71,20 @@ def prepare(
     columns = roles(user_column, item_column, time_column, item_id_column, image_column)
     source = source_of(interactions, items, format, columns)  # type: ignore[arg-type]
     called = name or interactions.name.split(".")[0]
+    _keep_features(out)
     told(prepare_to(out, source, how, name=called, pictures=pictures_of(items, images), engine=runs_on))
     screen.say(f"written to {out}; next: {screen.command('extract', out)}, then {screen.command('fit', 'tmmsrec', out)}")
+
+
+def _keep_features(folder: Path) -> None:
+    """Refuse to put a Dataset in the place of one with features, which may have taken hours."""
+    from tmmsrec.data import store
+    from tmmsrec.data.problems import DataProblem
+
+    held = sorted(p.parent.name for p in (folder / store.FEATURES).glob("*/rows.npy"))
+    if held:
+        said = f"{folder} is a Dataset with {' and '.join(held)} features, which would be lost"
+        raise DataProblem(f"{said}; choose another folder, or remove {folder / store.FEATURES} first")
 
 
 def roles(user: str | None, item: str | None, time: str | None, item_id: str | None, image: str | None) -> dict[str, str]:

@@ -76,10 +76,12 @@ def evaluate(
     metric: Annotated[str, typer.Option(help="Shown in the slices: HR@10, NDCG@20, ...")] = "HR@10",
 ) -> None:
     """Metrics with 95 % intervals, and slices by target, repetition, history and gap."""
+    from tmmsrec import metrics
     from tmmsrec.study.render import terminal
     from tmmsrec.study.slices import groups, slice_lines
     from tmmsrec.study.telling import slices_table
 
+    metrics.parse(metric)
     of = _of_bundle if (what / "bundle.json").exists() else _of_run
     table, items, data = of(what, dataset, exclude_seen)
     _results(table["rank"].to_numpy(), items, exclude_seen)

@@ -34,6 +34,7 @@ from tmmsrec.data.swap import put_back, remove, swap
 
 FORMAT = 2
 HEAD = "dataset.json"
+FEATURES = "features"  # a folder in it, with one for each modality
 
 
 def make_folder(folder: Path) -> None:
@@ -141,7 +142,7 @@ def save(dataset: Dataset, folder: Path | str) -> Dataset:
         for name in ("offsets", "items", "times"):
             np.save(fresh / "log" / f"{name}.npy", getattr(dataset.interactions, name))
         for name, features in dataset.features.items():
-            _write_features(fresh / "features" / name, features)
+            _write_features(fresh / FEATURES / name, features)
         about = {"format": FORMAT, "name": dataset.name, "counts": dataset.table2(), "report": dataset.report}
         (fresh / HEAD).write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
     return load(folder)
@@ -151,7 +152,7 @@ def save_features(folder: Path | str, name: str, features: Features) -> None:
     """Add one modality to a Dataset folder, or replace it, atomically."""
     folder = Path(folder)
     features.check(name, load(folder, features=False).n_items)
-    with atomic_folder(folder / "features" / name) as fresh:
+    with atomic_folder(folder / FEATURES / name) as fresh:
         _write_features(fresh, features)
 
 
@@ -211,9 +212,9 @@ def load(folder: Path | str, *, features: bool = True) -> Dataset:
         dataset = Dataset(about["name"], Interactions(**arrays), catalog, users, about["report"], folder)
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as problem:
         raise DataProblem(f"the Dataset in {folder} is damaged: {problem}; run 'tmmsrec prepare' again") from None
-    if features and (folder / "features").is_dir():
-        put_back(folder / "features")
-        found = {p.name: read_features(p) for p in sorted((folder / "features").iterdir()) if not p.name.startswith(".")}
+    if features and (folder / FEATURES).is_dir():
+        put_back(folder / FEATURES)
+        found = {p.name: read_features(p) for p in sorted((folder / FEATURES).iterdir()) if not p.name.startswith(".")}
         for name, one in found.items():
             one.check(name, dataset.n_items)
         dataset = replace(dataset, catalog=replace(catalog, features=found))

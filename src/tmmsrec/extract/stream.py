@@ -92,7 +92,7 @@ class PictureStream:
 
     def _read(self, name: Any) -> bytes | Absent:
         if name is None or not str(name).strip():
-            return Absent("the item names no picture")
+            return Absent("the item named no picture that was there when the data was prepared")
         try:
             if isinstance(self.source, Pictures):
                 found = self.source.get(str(name))

@@ -93,7 +93,8 @@ def _said(error: Any) -> str:
     if error["type"] == "missing" and error["loc"] == ("body",):
         return "there is no body; send JSON with the header Content-Type: application/json"
     if error["type"] in ("model_attributes_type", "model_type", "dict_type"):
-        return "must be a JSON object; send JSON with the header Content-Type: application/json"
+        whole = len(error["loc"]) == 1  # and not a part of a body that was read
+        return "must be a JSON object" + ("; send JSON with the header Content-Type: application/json" if whole else "")
     if error["type"] == "missing":
         return "is missing; give it a value"
     if error["type"] == "extra_forbidden":

@@ -56,6 +56,8 @@ def why_not(modality: str, dataset: Dataset) -> str:
         return ""
     if "image" not in dataset.catalog.fields.column_names:
         return "the items name no pictures"
+    if "pictures" not in dataset.report:
+        return "the items name pictures, but none were given when the data was prepared (--images)"
     return "" if source_of(dataset) is not None else "the pictures are not where they were when the data was prepared"
 
 

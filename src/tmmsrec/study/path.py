@@ -19,6 +19,7 @@ from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import prepare_from
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.extract import Form, NothingToLearn, Work
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
@@ -31,6 +32,7 @@ from tmmsrec.study.run import Job, Run, run
 from tmmsrec.study.samples import samples, source_of
 from tmmsrec.study.stages import Listener, Silent, Stages, identity, key_of
 from tmmsrec.study.telling import chapter
+from tmmsrec.study.words import plain
 from tmmsrec.training import Training
 
 
@@ -126,7 +128,21 @@ def _prepared(inputs: Inputs, recipe: Recipe, out: Path, stages: Stages, listene
     dataset = store.save(dataset, folder)
     stages.done("prepare", key)
     listener.stage(f"data: {dataset!r}")
+    listener.note(_read_as(dataset))
+    LeaveOneOut().cut(dataset.interactions)  # where nothing can be held out, nobody should wait for features first
     return dataset, key
+
+
+def _read_as(dataset: Dataset) -> str:
+    """Which columns were taken for what, and times for which unit."""
+    report = dataset.report
+    told = [f"events by {plain(found)}"] if (found := report.get("source", {}).get("columns")) else []
+    items = report.get("items", {}).get("table", {}).get("columns")
+    told += [f"items by {plain(items)}"] if items else []
+    dropped = report.get("duplicates", {}).get("same_user_item_time", 0)
+    kept = report.get("duplicates", {}).get("done", "kept")
+    repeated = f"; {dropped:,} events repeat user, item and time and were {kept}" if dropped else ""
+    return f"read as {'; '.join(told)}; times are {report['time']['said']}{repeated}." if "time" in report else ""
 
 
 def _extracted(dataset: Dataset, prepared: str, recipe: Recipe, stages: Stages, listener: Listener) -> tuple[Dataset, list[str]]:

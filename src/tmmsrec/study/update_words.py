@@ -30,7 +30,7 @@ def came(counts: Mapping[str, Any]) -> list[str]:
         ),
         (events.get("in_the_future", 0), "lie in the future, and their users are answered as of then: are the times right?"),
     ):
-        said += [f"  {count:,} {what}."] if count else []
+        said += [f"  {count:,} {what}" + ("" if what.endswith("?") else ".")] if count else []
     short = users["short"]
     waiting = f" {short['all']:,} of all users have fewer than {short['fewer_than']} events:" if short["all"] else ""
     rest = " they get recommendations, but are not learned from nor asked about yet." if short["all"] else ""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 POSITION = "position"  # place of a row in its file, from 0
+PLACE = "_place_of_row"  # the same beside columns as a file names them, one of which may be "position"
 ROWS = 250_000  # of a piece in which results come back
 _SIZES = {"": 1 / 2**20, "k": 2**-10, "m": 1, "g": 2**10, "t": 2**20}
 
@@ -48,7 +49,7 @@ class Desk(ABC):
 
     @abstractmethod
     def parquet(self, shards: Sequence[Path], columns: Sequence[str]) -> ibis.Table:
-        """Columns of Parquet files in their own types, and ``position``: the place of a row in all of them, one after another."""
+        """Columns of Parquet files in their own types, and ``PLACE``: the place of a row in all of them, one after another."""
 
     @abstractmethod
     def taken(self, table: ibis.Table) -> ibis.Table:

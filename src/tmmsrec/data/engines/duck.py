@@ -14,7 +14,7 @@ import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tmmsrec.data.engines import POSITION, ROWS, Desk, Engine, mebibytes
+from tmmsrec.data.engines import PLACE, ROWS, Desk, Engine, mebibytes
 from tmmsrec.data.problems import DataProblem
 
 
@@ -117,10 +117,10 @@ def scratch(folder: str | None) -> tempfile.TemporaryDirectory[str]:
 
 
 def select_parquet(shards: Sequence[Path], columns: Sequence[str], casts: Mapping[str, str]) -> str:
-    """SQL for columns of Parquet files, some of them cast (name -> SQL), and their ``position``."""
+    """SQL for columns of Parquet files, some of them cast (name -> SQL), and the place of each row."""
     made = ", ".join(f"{casts.get(c, sql_name(c))} AS {sql_name(c)}" for c in columns)
     # A window without an order is computed in the order in which rows arrive, which DuckDB keeps as in the files.
-    return f"SELECT {made}, row_number() OVER () - 1 AS {POSITION} FROM read_parquet([{', '.join(map(sql_text, shards))}])"
+    return f"SELECT {made}, row_number() OVER () - 1 AS {PLACE} FROM read_parquet([{', '.join(map(sql_text, shards))}])"
 
 
 def fine_moments(kinds: pa.Schema, columns: Sequence[str]) -> dict[str, str]:

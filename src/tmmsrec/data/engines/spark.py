@@ -18,7 +18,7 @@ import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tmmsrec.data.engines import POSITION, ROWS, Desk, Engine, mebibytes
+from tmmsrec.data.engines import PLACE, ROWS, Desk, Engine, mebibytes
 from tmmsrec.data.engines.duck import DuckDB, DuckDesk, fine_moments, scratch, select_parquet, sql_name, sql_text
 from tmmsrec.data.problems import DataProblem
 
@@ -76,7 +76,7 @@ class SparkDesk(Desk):
         casts = _casts(kinds, columns)
         if casts:
             return self.store(select_parquet(shards, columns, casts))
-        return self._placed(shards, ibis.Schema.from_pyarrow(pa.schema([kinds.field(c) for c in columns])), POSITION)
+        return self._placed(shards, ibis.Schema.from_pyarrow(pa.schema([kinds.field(c) for c in columns])), PLACE)
 
     def taken(self, table: ibis.Table) -> ibis.Table:
         """A table of another engine, of another session or in memory, by way of Parquet."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ibis
 
-from tmmsrec.data.engines import Desk
+from tmmsrec.data.engines import PLACE, Desk
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Items, files
 
@@ -45,7 +45,8 @@ class AmazonReviews:
         year = edition(self.path, EVENTS)
         keys = dict(zip(("user", "item", "time"), EVENTS[year], strict=True))
         select = {"user": files.json_id(keys["user"]), "item": files.json_id(keys["item"]), "time": files.json_text(keys["time"])}
-        table = files.read_json(desk, self.path, select)
+        raw = files.read_json(desk, self.path, select)
+        table = raw.select("user", "item", "time", position=raw[PLACE])
         return Events(table, str(self.path), "line", {"edition": year, "columns": keys})
 
 
@@ -64,7 +65,7 @@ class AmazonMeta:
         select["image"] = _first_address(PICTURES[year])
         raw = files.read_json(desk, self.path, select)
         cleaned = {n: clean(raw[n]) for n in ("category", "brand", "title")}
-        table = raw.select("item", "position", **cleaned, image=raw.image)
+        table = raw.select("item", position=raw[PLACE], **cleaned, image=raw.image)
         # The raw files repeat products, sometimes with another price or rank: the first is kept, and counted.
         return Items(table, str(self.path), "line", {"edition": year, "columns": keys}, repeats="first")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,9 @@ import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tmmsrec.data.engines import POSITION, Desk
+from tmmsrec.data.engines import PLACE, Desk
 from tmmsrec.data.engines.duck import sql_name, sql_text
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.sources.columns import like_data
 
 PACKINGS = (".gz", ".zst")
 PARQUETS = (".parquet", ".pq")
@@ -78,32 +77,36 @@ def first_lines(path: Path, count: int = 1) -> list[str]:
     return found
 
 
-def read_delimited(desk: Desk, path: Path, delimiter: str, names: list[str], quote: str = '"') -> ibis.Table:
-    """A text file with a header line, all columns as text, plus ``position``."""
-    columns = ", ".join(f"{sql_text(n)}: 'VARCHAR'" for n in names)
+def read_delimited(
+    desk: Desk, path: Path, delimiter: str, names: list[str], wanted: Collection[str], quote: str = '"'
+) -> ibis.Table:
+    """Some columns of a text file with a header line as text, plus ``PLACE``."""
+    # The engine knows all columns by their numbers: what is not wanted may be called as it likes.
+    columns = ", ".join(f"'c{n}': 'VARCHAR'" for n in range(len(names)))
+    select = ", ".join(f"c{names.index(name)} AS {sql_name(name)}" for name in apart(path, wanted))
     sizes = "max_line_size=67108864, buffer_size=134217728"  # left to itself, the buffer holds 16 of the longest lines
     reader = (
         f"read_csv({sql_text(path)}, auto_detect=false, header=true, delim={sql_text(delimiter)}, quote={sql_text(quote)}, "
         f"escape={sql_text(quote)}, columns={{{columns}}}, {sizes})"
     )
-    return _stored(desk, path, "*", reader, partial(_find_ragged, path, delimiter, names, quote))
+    return _stored(desk, path, select, reader, partial(_find_ragged, path, delimiter, names, quote))
 
 
 def read_lines(desk: Desk, path: Path) -> ibis.Table:
-    """A text file without a header: one text column ``line``, plus ``position``."""
+    """A text file without a header: one text column ``line``, plus ``PLACE``."""
     plain = "auto_detect=false, header=false, delim='\x1f', quote='', escape='', columns={'line': 'VARCHAR'}"
     reader = f"read_csv({sql_text(path)}, {plain})"
     return _stored(desk, path, "*", reader)
 
 
 def read_json(desk: Desk, path: Path, select: dict[str, str]) -> ibis.Table:
-    """One JSON object a line.  ``select``: column name -> how to make it from ``json``; plus ``position``."""
+    """One JSON object a line.  ``select``: column name -> how to make it from ``json``; plus ``PLACE``."""
     reader = f"read_ndjson_objects({sql_text(path)}, maximum_object_size=67108864)"
-    return _stored(desk, path, ", ".join(f"{sql} AS {sql_name(n)}" for n, sql in select.items()), reader)
+    return _stored(desk, path, ", ".join(f"{select[n]} AS {sql_name(n)}" for n in apart(path, select)), reader)
 
 
 def read_parquet(desk: Desk, path: Path, columns: list[str]) -> ibis.Table:
-    """Columns of a Parquet file, or of a folder of them, in their own types, plus ``position``.
+    """Columns of a Parquet file, or of a folder of them, in their own types, plus ``PLACE``.
 
     Raises:
         DataProblem: files that cannot be read, or in which a column has different types.
@@ -117,7 +120,16 @@ def read_parquet(desk: Desk, path: Path, columns: list[str]) -> ibis.Table:
                 found = f"the type {there.field(column).type}" if column in there.names else "no such column"
                 raise DataProblem(f"column '{column}' has the type {kinds.field(column).type} in {files[0]} and {found} in {one}")
     with _explained(path):
-        return desk.parquet(files, columns)
+        return desk.parquet(files, apart(path, columns))
+
+
+def apart(path: Path, names: Iterable[str]) -> list[str]:
+    """The names, each once; raises DataProblem for two that differ in case only, which no engine tells apart."""
+    known: dict[str, str] = {}
+    for name in names:
+        if (other := known.setdefault(name.lower(), name)) != name:
+            raise DataProblem(f"{path} has the columns '{other}' and '{name}', which differ in case only; rename or remove one")
+    return list(known.values())
 
 
 def shards(path: Path) -> list[Path]:
@@ -185,27 +197,11 @@ def json_id(key: str) -> str:
     )
 
 
-def split_header(path: Path, delimiter: str | None = None) -> tuple[str, list[str]]:
-    """Delimiter and column names of a text file with a header; the delimiter is the commonest of comma, tab, semicolon, bar.
-
-    Raises:
-        DataProblem: a name that occurs twice, besides what ``first_lines`` raises.
-    """
-    line = first_lines(path)[0]
-    delimiter = delimiter or max(",\t;|", key=line.count)
-    names = [n.strip() or f"column_{i + 1}" for i, n in enumerate(next(csv.reader([line], delimiter=delimiter)))]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        data = "; where that line is data, put one with the names of the columns above it" if like_data(names) else ""
-        raise DataProblem(f"{path} has two columns named '{twice[0]}'; rename one in its first line{data}")
-    return delimiter, names
-
-
 def _stored(desk: Desk, path: Path, select: str, reader: str, find_more: Callable[[], None] | None = None) -> ibis.Table:
     must_exist(path)
     # A window without an order is computed in the order in which rows arrive, which DuckDB keeps as in the file.
     with _explained(path, find_more):
-        return desk.store(f"SELECT {select}, row_number() OVER () - 1 AS {POSITION} FROM {reader}")
+        return desk.store(f"SELECT {select}, row_number() OVER () - 1 AS {PLACE} FROM {reader}")
 
 
 @contextmanager

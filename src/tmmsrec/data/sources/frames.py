@@ -12,7 +12,7 @@ import pyarrow as pa
 from tmmsrec.data.engines import POSITION, Desk
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Items
-from tmmsrec.data.sources.table import as_text, free_name, picture_reference
+from tmmsrec.data.sources.table import as_text, free_names, picture_reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,8 @@ class FrameItems:
     def items(self, desk: Desk) -> Items:
         """The items; raises DataProblem for a missing column."""
         table = _table(self.table, ("item",))
-        texts = {free_name(n): as_text(table[n]) for n in table.columns if n not in ("item", "image", POSITION)}
+        told = [n for n in table.columns if n not in ("item", "image", POSITION)]
+        texts = {free: as_text(table[n]) for n, free in free_names(told).items()}
         fields = {n: e for n, e in texts.items() if e is not None}
         if "image" in table.columns:
             fields["image"] = picture_reference(table["image"], table["item"])

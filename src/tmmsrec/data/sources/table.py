@@ -8,9 +8,10 @@ from pathlib import Path
 
 import ibis
 
-from tmmsrec.data.engines import POSITION, Desk
+from tmmsrec.data.engines import PLACE, Desk
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Items, columns, files
+from tmmsrec.data.sources.header import split_header
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat", ".data", "")
 OBJECTS = (".json", ".jsonl", ".ndjson")
@@ -35,7 +36,7 @@ class TableEvents:
         item = columns.choose(names, self.item, columns.ITEM, "item", self.path, advice(self.path, names, "--item-column"))
         time = columns.choose(names, self.time, columns.TIME, "time", self.path, advice(self.path, names, "--time-column"))
         raw = read(desk, self.path, [user, item, time], ids=(user, item))
-        table = raw.select(user=raw[user], item=raw[item], time=raw[time], position=raw.position)
+        table = raw.select(user=raw[user], item=raw[item], time=raw[time], position=raw[PLACE])
         unit = "line" if files.kind_of(self.path) in OBJECTS else "row"
         return Events(table, str(self.path), unit, {"columns": {"user": user, "item": item, "time": time}})
 
@@ -61,12 +62,12 @@ class TableItems:
         texts = [columns.choose(names, t, (), "text", self.path) for t in self.text] if self.text is not None else None
         wanted = texts if texts is not None else [n for n in names if n not in (item, image)]
         raw = read(desk, self.path, [item, *wanted, *([image] if image else [])], ids=(item,))
-        kept = {free_name(n): as_text(raw[n]) for n in wanted}
+        kept = {free: as_text(raw[n]) for n, free in free_names(wanted).items()}
         left_out = [n for n, e in zip(wanted, kept.values(), strict=True) if e is None]
         fields = {n: e for n, e in kept.items() if e is not None}
         if image:
             fields["image"] = picture_reference(raw[image], raw[item])
-        table = raw.select(item=raw[item], position=raw.position, **fields)
+        table = raw.select(item=raw[item], position=raw[PLACE], **fields)
         notes = {
             "columns": {"item": item, "image": image, "text": [n for n in fields if n != "image"]},
             "columns_left_out": left_out,
@@ -84,7 +85,7 @@ def column_names(desk: Desk, path: Path, *, every: bool) -> list[str]:
             return files.json_keys(desk, path)
         return files.first_keys(path)
     if kind in TEXTS:
-        return files.split_header(path, "\t" if kind == ".tsv" else None)[1]
+        return split_header(path, "\t" if kind == ".tsv" else None)[1]
     raise DataProblem(f"{path}: files ending in '{kind}' are not known; give csv, tsv, jsonl or parquet, plain, .gz or .zst")
 
 
@@ -97,14 +98,14 @@ def advice(path: Path, names: list[str], option: str) -> str:
 
 
 def read(desk: Desk, path: Path, names: list[str], ids: Sequence[str]) -> ibis.Table:
-    """Some columns of a table file, plus ``position``; those of ``ids`` exactly as they stand there."""
+    """Some columns of a table file, plus ``PLACE``; those of ``ids`` exactly as they stand there."""
     kind = files.kind_of(path)
     if kind in files.PARQUETS:
         return files.read_parquet(desk, path, list(dict.fromkeys(names)))
     if kind in OBJECTS:
         return files.read_json(desk, path, {n: files.json_id(n) if n in ids else files.json_text(n) for n in names})
-    delimiter, there = files.split_header(path, "\t" if kind == ".tsv" else None)
-    return files.read_delimited(desk, path, delimiter, there)[[*dict.fromkeys(names), POSITION]]
+    delimiter, there = split_header(path, "\t" if kind == ".tsv" else None)
+    return files.read_delimited(desk, path, delimiter, there, names)
 
 
 def as_text(column: ibis.Column) -> ibis.Column | None:
@@ -128,6 +129,16 @@ def picture_reference(column: ibis.Column, item: ibis.Column) -> ibis.Column:
     return column.cast("string").strip().nullif("")
 
 
-def free_name(name: str) -> str:
-    """A field's name that none of the house's own columns has."""
-    return name + "_" if name in ("item", "position", "image", "id", "row", "listed") else name
+def free_names(names: Sequence[str]) -> dict[str, str]:
+    """Column -> a field's name that none of the house's own columns has, and no other field."""
+    taken = {"item", "position", "image", "id", "row", "listed"}
+    found = {name: name for name in names if name.lower() not in taken}
+    taken |= {name.lower() for name in found}
+    for name in names:
+        if name not in found:
+            free = name
+            while free.lower() in taken:
+                free += "_"
+            found[name] = free
+            taken.add(free.lower())
+    return {name: found[name] for name in names}

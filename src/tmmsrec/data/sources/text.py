@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmmsrec.data.engines import Desk
+from tmmsrec.data.engines import PLACE, Desk
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, files
 
@@ -25,11 +25,11 @@ class TextLines:
         files.first_lines(self.path)
         raw = files.read_lines(desk, self.path)
         raw = raw.filter(raw.line.strip().length() > 0)
-        bad = raw.filter(~raw.line.re_search(FIELD)).order_by("position").limit(1).to_pyarrow().to_pylist()
+        bad = raw.filter(~raw.line.re_search(FIELD)).order_by(PLACE).limit(1).to_pyarrow().to_pylist()
         if bad:
             raise DataProblem(
-                f"line {bad[0]['position'] + 1} of {self.path} is {bad[0]['line'][:80]!r}: "
+                f"line {bad[0][PLACE] + 1} of {self.path} is {bad[0]['line'][:80]!r}: "
                 "three fields are needed, user item unixtime, split by blanks"
             )
         part = {name: raw.line.re_extract(FIELD, i) for i, name in enumerate(("user", "item", "time"), start=1)}
-        return Events(raw.select(**part, position=raw.position), str(self.path), "line")
+        return Events(raw.select(**part, position=raw[PLACE]), str(self.path), "line")
