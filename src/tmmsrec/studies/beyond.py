@@ -14,8 +14,8 @@ from tmmsrec.studies._plan import FLOORS, entrant
 from tmmsrec.study.recipe import TRAINING
 from tmmsrec.study.study import Entrant, Study
 
-# Two settings, as for every method of the other studies.  A network is trained as there, by one random negative, and as
-# ``tmmsrec run`` does, by cross-entropy; both by the newest window of a user alone, as ``run`` did too when this was tuned.
+# A network is trained as in the other studies, by one random negative; as ``tmmsrec run`` does, by cross-entropy, on each user's
+# newest events; and as ``run`` does, on all of them.
 _AS_RUN_DOES = (
     "loss=BySize",
     f"training.epochs={TRAINING.epochs}",
@@ -23,13 +23,14 @@ _AS_RUN_DOES = (
     f"training.optimiser.decay={TRAINING.optimiser.decay}",
     f"training.optimiser.clip={TRAINING.optimiser.clip}",
 )
-# A few hundred numbers take larger steps.
+_IN_WINDOWS = (*_AS_RUN_DOES, f"training.windows={str(TRAINING.windows).lower()}")
+# Two settings, as for every method of the other studies; a few hundred numbers take larger steps.
 _GRID = (("training.optimiser.lr=0.02",), ("training.optimiser.lr=0.05",))
 
 
 def _network(name: str) -> Entrant:
     found = entrant(name)
-    return replace(found, grid=(found.grid[0], _AS_RUN_DOES))
+    return replace(found, grid=(found.grid[0], _AS_RUN_DOES, _IN_WINDOWS))
 
 
 def _plus(name: str = "tmmsrec-plus", **changes: Any) -> Entrant:
