@@ -120,7 +120,11 @@ def _below(base: type) -> Iterator[type]:
 @cache
 def _import_announced() -> None:
     for one in entry_points(group="tmmsrec"):
-        one.load()
+        try:
+            one.load()
+        except Exception as problem:
+            said = f"the installed parts '{one.name}' ({one.value}) cannot be imported: {problem!r}"
+            raise ValueProblem(f"{said}; mend or uninstall that package") from problem
 
 
 def _is_value(found: type) -> bool:

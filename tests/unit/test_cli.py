@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from tests.conftest import shrunk, small
 from tmmsrec import zoo
 from tmmsrec.cli import app
+from tmmsrec.cli.recommend import conditions
 from tmmsrec.data import store
 from tmmsrec.data.ids import Ids
 from tmmsrec.recommender import Recommender
@@ -277,6 +278,35 @@ def test_recommend_in_every_way(out: Path) -> None:
     said = call("recommend", bundle, "--history", history, "--at", "2021-09-01", "-k", 3, "--explain").stdout
     assert "image" in said
     assert "most popular" in call("recommend", bundle, "--history", "").stdout
+
+
+def test_only_items_whose_fields_are_so_and_those_alike(out: Path) -> None:
+    bundle = out / "bundle"
+    brand = json.loads(call("recommend", bundle, "--user", "u0001", "-k", 1, "--json").stdout)[0]["fields"]["brand"]
+    asked = ["--where", f"brand={brand},Nobody", "--json"]
+    found = json.loads(call("recommend", bundle, "--user", "u0001", *asked).stdout)
+    assert {one["fields"]["brand"] for one in found} == {brand}
+    near = json.loads(call("similar", bundle, found[0]["item"], "-k", 3, *asked).stdout)
+    assert {one["fields"]["brand"] for one in near} == {brand}
+    assert found[0]["item"] not in {one["item"] for one in near}
+    assert "score" in call("similar", bundle, found[0]["item"], "--explain").stdout
+    assert "No item is left" in call("similar", bundle, found[0]["item"], "--where", "brand=Nobody").stdout
+    assert "write FIELD=VALUE" in call("similar", bundle, found[0]["item"], "--where", "brand", code=2).stderr
+    assert "unknown item" in call("similar", bundle, "A9999", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("price=10..50", {"price": {"min": 10.0, "max": 50.0}}),
+        ("price=..50", {"price": {"max": 50.0}}),
+        ("price=10..", {"price": {"min": 10.0}}),
+        ("title=to be.., or not", {"title": ["to be..", "or not"]}),
+        (" brand = Fjell , Nordlys ", {"brand": ["Fjell", "Nordlys"]}),
+    ],
+)
+def test_conditions_as_they_are_written(said: str, meant: dict[str, Any]) -> None:
+    assert conditions([said]) == meant
 
 
 def test_list_and_show(out: Path) -> None:

@@ -98,6 +98,7 @@ for verb in (
     report.report,
     update.update,
     recommend.recommend,
+    recommend.similar,
     serve.serve,
     index.index,
     look.list_,

@@ -1,4 +1,4 @@
-"""``recommend``: ask a bundle."""
+"""``recommend`` and ``similar``: ask a bundle."""
 
 from __future__ import annotations
 
@@ -14,18 +14,30 @@ if TYPE_CHECKING:
     from tmmsrec.recommender import Recommendation
 
 
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only items whose field is so: brand=Fjellvik,Nordlys or price=10..50, either end may be open (may be repeated)."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Count = Annotated[int, typer.Option("-k", "--k", help="How many.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Show each modality's share of the score.")]
+
+
 def recommend(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
     user: Annotated[str | None, typer.Option(help="A known user.")] = None,
     history: Annotated[str | None, typer.Option(help="ITEM@TIME,ITEM@TIME,... with ISO dates or seconds; '' for nobody's.")] = None,
     at: Annotated[str | None, typer.Option(help="The moment of the request; now by default.")] = None,
-    k: Annotated[int, typer.Option("-k", "--k", help="How many.")] = 10,
+    k: Count = 10,
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Leave out what the user has met.")] = False,
     allow: Annotated[list[str] | None, typer.Option(help="Only this item (may be repeated).")] = None,
     deny: Annotated[list[str] | None, typer.Option(help="Not this item (may be repeated).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    where: Where = None,
+    as_json: AsJson = False,
     ann: Annotated[bool, typer.Option("--ann", help="Search by an index (faiss), built first: worth it for many items.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show each modality's share of the score.")] = False,
+    explain: Explain = False,
 ) -> None:
     """The k best items for a known user, or for a history."""
     from tmmsrec.data.problems import DataProblem
@@ -50,18 +62,36 @@ def recommend(
         exclude_seen=exclude_seen,
         allow=allow or None,
         deny=deny or None,
+        where=conditions(where),
     )
+    _show(found, as_json, explain)
+    if found and found[0].basis == "popularity" and not as_json:
+        screen.say("No history to read: these are the most popular items.")
+
+
+def similar(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
+    item: Annotated[str, typer.Argument(help="A known item.")],
+    k: Count = 10,
+    where: Where = None,
+    as_json: AsJson = False,
+    explain: Explain = False,
+) -> None:
+    """The k items nearest to one; of a bundle that counts, what it recommends after that item alone."""
+    from tmmsrec.recommender import Recommender
+
+    _show(Recommender.load(bundle).similar(item, k=k, where=conditions(where)), as_json, explain)
+
+
+def _show(found: list[Recommendation], as_json: bool, explain: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
         typer.echo(json.dumps([asdict(r) for r in found], ensure_ascii=False, indent=2, default=str))
-        return
-    if not found:
+    elif not found:
         screen.say("No item is left: the conditions leave out every item that may be recommended.")
-        return
-    screen.console().print(table(found, shares=explain))
-    if found[0].basis == "popularity":
-        screen.say("No history to read: these are the most popular items.")
+    else:
+        screen.console().print(table(found, shares=explain))
 
 
 def table(found: list[Recommendation], *, shares: bool) -> Any:
@@ -94,6 +124,24 @@ def events(text: str) -> list[tuple[str, Any]]:
             raise DataProblem(f"history[{place}]: '{one.strip()}' is no ITEM@TIME, like A0042@2022-03-01")
         found.append((item, moment(time)))
     return found
+
+
+def conditions(given: list[str] | None) -> dict[str, Any] | None:
+    """FIELD=VALUE,VALUE and FIELD=LOW..HIGH as ``Recommender.recommend`` takes them; raises DataProblem for what is neither."""
+    from tmmsrec.data.problems import DataProblem
+
+    found: dict[str, Any] = {}
+    for one in given or ():
+        field, mark, said = one.partition("=")
+        if not mark or not field.strip() or not said.strip():
+            raise DataProblem(f"--where {one}: write FIELD=VALUE,VALUE or FIELD=LOW..HIGH, like brand=Fjellvik or price=10..50")
+        low, dots, high = said.partition("..")
+        try:
+            ends = {name: float(end) for name, end in (("min", low), ("max", high)) if end.strip()} if dots else {}
+        except ValueError:
+            ends = {}  # two dots in a name
+        found[field.strip()] = ends or [value.strip() for value in said.split(",") if value.strip()]
+    return found or None
 
 
 def moment(text: str) -> str | int:
