@@ -101,7 +101,7 @@ def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[An
         raise DataProblem(f"{dataset} has other items than the bundle {what}: its model cannot rank them")
     screen.say("Ranks each user's last event; that it was never learned from is true only of the data the bundle was made of.")
     known = None
-    if held.method.history == 0:  # it knows users by their rows, and only those that were there when it was trained
+    if held.method.reads_users:  # by rows of their own, which those have who were there when it was trained
         if list(data.users)[: held.trained_users] != list(held.dataset.users)[: held.trained_users]:
             raise DataProblem(f"{dataset} has other users than the bundle {what}: its model knows none of them")
         known = held.trained_users

@@ -45,11 +45,13 @@ class Method(ABC):
         reads_users: whether it knows users by rows of their own; then it knows only users of its training, and nothing of what
             they did after it.
         learned: whether it has anything to train; what only counts has no luck, and one seed is all there is.
+        only_with_features: whether it is nothing without features.
     """
 
     inner_product: ClassVar[bool] = True
     reads_users: ClassVar[bool] = False
     learned: ClassVar[bool] = True
+    only_with_features: ClassVar[bool] = False
 
     def check_sizes(self) -> None:
         """Raises ValueError for a width or a length that is not positive; every value that has one calls it when it is made."""
@@ -79,8 +81,8 @@ class Method(ABC):
         return replace(self, modalities=kept or (() if "id" in self.reads else ("id",)))  # type: ignore[type-var]
 
     def can_read(self, features: Collection[str]) -> bool:
-        """Whether ``reading`` leaves it anything; a method that is nothing without features says no where it has none of them."""
-        return True
+        """Whether ``reading`` leaves it anything."""
+        return not self.only_with_features or any(m in features for m in getattr(self, "modalities", ()))
 
     @property
     def scored_by(self) -> tuple[str, ...]:

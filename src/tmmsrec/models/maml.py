@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -75,15 +74,12 @@ class MAML(PairMethod):
 
     source: ClassVar[str] = "MAML 2019"
     inner_product: ClassVar[bool] = False
+    only_with_features: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.check_sizes()
         if not self.modalities or "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"MAML.modalities names distinct features, at least one, got {self.modalities}")
-
-    def can_read(self, features: Collection[str]) -> bool:
-        """It is nothing without features."""
-        return any(m in features for m in self.modalities)
 
     @property
     def negatives(self) -> Negatives:
@@ -137,10 +133,7 @@ class MAMLModel(Model):
         return self
 
     def loss(self, batch: Batch) -> Tensor:
-        """The margin, feature and covariance parts of a batch of pairs.
-
-        The last two are over items, not pairs: where several processes share the batch, each counts its share of them.
-        """
+        """The margin, feature and covariance parts of a batch of pairs; of the last two, which are over items, its share."""
         value = self.value
         rows = torch.cat([batch.targets, batch.negatives[:, 0]], dim=1)
         pulled, at = (None, rows) if value.pulled == "all" else torch.unique(rows, return_inverse=True)

@@ -58,6 +58,7 @@ class MGAT(PairMethod):
     loss: Literal["mean", "sum"] = "mean"
 
     source: ClassVar[str] = "MGAT 2020"
+    only_with_features: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.check_sizes()
@@ -67,10 +68,6 @@ class MGAT(PairMethod):
             raise ValueError(f"inner needs a width for each of {self.modalities}, got {self.inner}")
         if self.layers not in (1, 2):
             raise ValueError(f"MGAT has 1 or 2 layers, got {self.layers}")
-
-    def can_read(self, features: Collection[str]) -> bool:
-        """It is nothing without features."""
-        return any(m in features for m in self.modalities)
 
     def reading(self, features: Collection[str]) -> MGAT:
         """The widths inside go along."""

@@ -142,7 +142,8 @@ def _read_as(dataset: Dataset) -> str:
     dropped = report.get("duplicates", {}).get("same_user_item_time", 0)
     kept = report.get("duplicates", {}).get("done", "kept")
     repeated = f"; {dropped:,} events repeat user, item and time and were {kept}" if dropped else ""
-    return f"read as {'; '.join(told)}; times are {report['time']['said']}{repeated}." if "time" in report else ""
+    told += [f"times are {report['time']['said']}{repeated}."] if "time" in report else []
+    return f"Read: {'; '.join(told)}"
 
 
 def _extracted(dataset: Dataset, prepared: str, recipe: Recipe, stages: Stages, listener: Listener) -> tuple[Dataset, list[str]]:
