@@ -31,7 +31,7 @@ def jobs() -> dict[str, Job]:
         "last step": replace(plain, steps="last"),
         "pairs": shrunk(zoo.VBPR),
         "pairs and maps": shrunk(zoo.VBPR, maps=0.1),
-        "pairs and all items": shrunk(zoo.MAML),
+        "pairs and all items": shrunk(zoo.MAML, dropout=0.0, attention_dropout=0.0),
         "a sum": shrunk(zoo.MGAT, loss="sum"),
         "rows": plain,
         "counts": zoo.methods()["markov"],

@@ -77,8 +77,9 @@ def test_without_pyspark_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatc
         Spark().open()
 
 
-def test_a_cluster_needs_a_folder_that_all_its_machines_see() -> None:
-    pytest.importorskip("pyspark")
+def test_a_cluster_needs_a_folder_that_all_its_machines_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    pyspark = pytest.importorskip("pyspark")
+    monkeypatch.setattr(pyspark.SparkContext, "_active_spark_context", None)  # other tests may have one
     with pytest.raises(DataProblem, match=r"the machines of spark://host:7077 share the steps' results by files: name a folder"):
         Spark("spark://host:7077").open()
 

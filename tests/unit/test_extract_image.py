@@ -225,7 +225,7 @@ def test_bad_pictures_are_absent_listed_and_never_fatal(tmp_path):
         42: "not a picture",
         43: "0 bytes",
         44: "not found",
-        45: "names no",
+        45: "named no picture",
         46: "permission denied",
     }.items():
         assert said in reasons[item]

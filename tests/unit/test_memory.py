@@ -67,8 +67,13 @@ def test_what_does_not_fit_is_refused_with_what_to_set(monkeypatch):
     for enough in ("100GB", "unlimited"):
         monkeypatch.setenv("TMMSREC_MEMORY", enough)
         memory.check(method, data, Training())
+    monkeypatch.setenv("TMMSREC_MEMORY", "9GiB")
+    monkeypatch.setattr(memory, "need", None)
+    memory.check(method, small(), Training())  # what is small is not looked at where there is room
+    monkeypatch.undo()
     monkeypatch.setenv("TMMSREC_MEMORY", "1 MB")
-    memory.check(method, small(), Training())  # what is small is not looked at
+    with pytest.raises(DataProblem, match="does not fit"):
+        memory.check(method, small(), Training())
     monkeypatch.setenv("TMMSREC_MEMORY", "plenty")
     with pytest.raises(ValueError, match="'plenty' is no amount of memory"):
         machine.memory()
