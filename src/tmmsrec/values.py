@@ -101,6 +101,9 @@ def offered(base: type) -> dict[str, Any]:
     Read from the module in which ``base`` is defined, or from its whole folder when that is a package's ``__init__`` or
     ``base.py``; a new file in that folder is found without being mentioned anywhere.  Classes from elsewhere stand beside them,
     of two with one name the later; none takes the name of one that is here.
+
+    Raises:
+        ValueProblem: an installed package announces parts that cannot be imported.
     """
     found = {c.__name__: c for c in _dataclasses_near(base.__module__) if issubclass(c, base)}
     if dataclasses.is_dataclass(base):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.conftest import small
 from tests.unit.test_cli import call
+from tmmsrec import zoo
 from tmmsrec.cli import doctor, screen
 from tmmsrec.data import store
+from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.study.audit import audit
+from tmmsrec.study.run import Job, run
 
 
 @pytest.fixture
@@ -79,3 +85,26 @@ def test_a_job_that_cannot_be_done_is_told_without_a_traceback(dataset: Dataset,
     store.save(dataset, tmp_path / "data")
     asked = ("study", "leak", tmp_path / "data", "--out", tmp_path / "out", "--quick", "--training", "optimiser.lr=1e30")
     assert re.search(r"seed 0: FloatingPointError: .*loss", call(*asked, code=2).stderr.replace("\n", " "))
+
+
+def test_prepare_does_not_take_the_place_of_features(events: Path, tmp_path: Path) -> None:
+    """A Dataset without any is made anew."""
+    prepare = ("prepare", events, *COLUMNS, "--out", tmp_path / "data")
+    for _ in range(2):
+        call(*prepare)
+    rows = np.ones((store.load(tmp_path / "data").n_items + 1, 3), np.float32)
+    rows[0] = 0
+    store.save_features(tmp_path / "data", "text", Features(rows, rows.any(1)))
+    assert "is a Dataset with text features, which would be lost; choose another folder" in call(*prepare, code=2).stderr
+    assert store.load(tmp_path / "data").features["text"].coverage == 1
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    data = small()
+    done, strange = (run(Job(method), data, tmp_path) for method in (zoo.POPULARITY, zoo.REPEAT))
+    head = json.loads((strange.folder / "run.json").read_text())
+    head["job"]["method"]["kind"] = "OfAnotherPackage"
+    (strange.folder / "run.json").write_text(json.dumps(head))
+    said = call("list", "runs", tmp_path).stdout
+    assert re.search(rf"^{done.folder.name} +popularity ", said, re.MULTILINE)
+    assert re.search(rf"^{strange.folder.name} +cannot be read here", said, re.MULTILINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,7 +93,6 @@ def _parts() -> None:
 
 
 def _runs(folder: Path) -> None:
-
     from tmmsrec import values
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.study.run import read_run
@@ -119,7 +119,7 @@ def _runs(folder: Path) -> None:
 
 def method_name(method: object) -> str:
     """The zoo's name of a method given as JSON; of one that has none, the name of the likest and what is changed of it."""
-    from tmmsrec import values, zoo
+    from tmmsrec import values
     from tmmsrec.models.base import Method
 
     if not isinstance(method, dict):
@@ -127,12 +127,19 @@ def method_name(method: object) -> str:
     told: dict[str, Any] = method
     with suppress(values.ValueProblem):  # as a later or an earlier version may have written it
         told = values.to_json(values.from_json(Method, method))  # type: ignore[type-abstract]
-    others: dict[str, dict[str, Any]] = {name: values.to_json(one) for name, one in zoo.methods().items()}
-    found = {name: _changes(one, told) for name, one in others.items() if one["kind"] == told["kind"]}
+    found = {name: _changes(one, told) for name, one in _named().items() if one["kind"] == told["kind"]}
     if not found:
         return str(told["kind"])
     name = min(found, key=lambda one: len(found[one]))
     return " ".join([name, *found[name]])
+
+
+@cache
+def _named() -> dict[str, dict[str, Any]]:
+    """The methods of the zoo as JSON: a list of runs asks for them at every line."""
+    from tmmsrec import values, zoo
+
+    return {name: values.to_json(one) for name, one in zoo.methods().items()}
 
 
 def _changes(old: Mapping[str, object], new: Mapping[str, object], within: str = "") -> list[str]:

@@ -102,9 +102,9 @@ def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[An
     screen.say("Ranks each user's last event; that it was never learned from is true only of the data the bundle was made of.")
     known = None
     if held.method.reads_users:  # by rows of their own, which those have who were there when it was trained
-        if list(data.users)[: held.trained_users] != list(held.dataset.users)[: held.trained_users]:
-            raise DataProblem(f"{dataset} has other users than the bundle {what}: its model knows none of them")
         known = held.trained_users
+        if not data.users.array[:known].equals(held.dataset.users.array[:known]):
+            raise DataProblem(f"{dataset} has other users than the bundle {what}, whose model knows its own by their rows")
         if came := data.n_users - known:
             screen.say(f"{came:,} users who came after the training are left out: the method knows a user by a learned row.")
     return *_ranked(Job(held.method), held.model, data, exclude_seen, known), data

@@ -128,22 +128,25 @@ class Rows:
             return cls(part.users, part.ends - 1, steps)
         if per == "window":
             targets = part.stop[part.users] - 1
-            windows = -(-targets // length)
-            place = np.repeat(np.arange(len(windows)), windows)
-            number = np.arange(len(place)) - np.repeat(np.cumsum(windows) - windows, windows)
+            place, number = _each(-(-targets // length))
             newer = number * length  # targets after those of the window
             return cls(part.users[place], part.ends[place] - 1 - newer, np.minimum(targets[place] - newer, length))
         log = part.interactions
         own = part.users if length else np.flatnonzero(part.stop)  # a pair needs no event before it
-        count = part.stop[own]
-        users = np.repeat(own, count)
-        before = np.arange(len(users)) - np.repeat(np.cumsum(count) - count, count)
+        place, before = _each(part.stop[own])
+        users = own[place]
         at = log.offsets[users] + before
         if length == 0:
             _, kept = np.unique(users * (int(log.items.max(initial=0)) + 1) + log.items[at], return_index=True)
         else:
             kept = np.flatnonzero(before)
         return cls(users[kept], at[kept], np.minimum(before[kept], length))
+
+
+def _each(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Counts [n] -> the place among them, and the number from 0, of each thing counted."""
+    place = np.repeat(np.arange(len(counts)), counts)
+    return place, np.arange(len(place)) - (np.cumsum(counts) - counts)[place]
 
 
 def training_batches(
