@@ -129,6 +129,9 @@ def test_a_method_is_known_by_its_name_again(name):
 def test_a_method_without_a_name_is_told_by_the_likest_one():
     changed = values.change_all(zoo.SASREC, ["width=66", "loss=CrossEntropy"])
     assert method_name(values.to_json(changed)) == "sasrec width=66 loss=CrossEntropy"
+    many = ["width=66", "loss=CrossEntropy", "backbone.dropout=0.2", "backbone.norm=pre", "backbone.heads=3"]
+    told = method_name(values.to_json(values.change_all(zoo.methods()["tmmsrec-no-time"], many)))
+    assert told.startswith("tmmsrec-no-time width=66 ")  # and not one of another backbone, which would be fewer changes
     fewer = replace(zoo.TMMSREC_PLUS, modalities=(), alike=None)
     assert method_name(values.to_json(fewer)) == "tmmsrec-plus modalities=none alike=null"
     assert method_name({"kind": "Unheard"}) == "Unheard"

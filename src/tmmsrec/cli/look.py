@@ -130,8 +130,15 @@ def method_name(method: object) -> str:
     found = {name: _changes(one, told) for name, one in _named().items() if one["kind"] == told["kind"]}
     if not found:
         return str(told["kind"])
-    name = min(found, key=lambda one: len(found[one]))
+    # One of the same parts and modalities is likelier than one of others, however many numbers are changed.
+    name = min(found, key=lambda one: (len(_made_of(told) - _made_of(_named()[one])), len(found[one])))
     return " ".join([name, *found[name]])
+
+
+def _made_of(method: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """What a method is put together of: its fields that are values, by kind, and its modalities."""
+    kinds = {(field, part["kind"]) for field, part in method.items() if isinstance(part, dict)}
+    return kinds | {("modalities", str(method.get("modalities")))}
 
 
 @cache

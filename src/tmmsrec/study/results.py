@@ -73,12 +73,12 @@ def _told_of_trained(results: Results, held: Mapping[str, Entrant]) -> list[str]
     grids = {len(e.grid) for n, e in held.items() if results.runs[n][0].about["parameters"]}
     if not grids:
         return []
-    settings = " or ".join(map(str, sorted(grids)))
+    settings = f"{' or '.join(map(str, sorted(grids)))} settings each" + (", one budget for all" if len(grids) == 1 else "")
     seeds = "1 seed" if results.study.seeds == 1 else f"{results.study.seeds} seeds"
     needless = f" (and by {results.needless} of settings not chosen; the choice did not look)" if results.needless else ""
     return [
-        f"Trained methods: {seeds} of the setting that did best in validation (seed 0) among {settings} settings each, one budget "
-        f"for all; the test part was opened once by each of their runs{needless}."
+        f"Trained methods: {seeds} of the setting that did best in validation (seed 0) among {settings}; "
+        f"the test part was opened once by each of their runs{needless}."
     ]
 
 
