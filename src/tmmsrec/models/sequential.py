@@ -21,18 +21,16 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.stored import feature_rows
 from tmmsrec.models.base import Method, VectorModel, features_of
-from tmmsrec.nn.backbones import Backbone, newest
+from tmmsrec.nn.backbones import Backbone
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.dropout import Dropout
 from tmmsrec.nn.fusion import Apart, Fusion
 from tmmsrec.nn.items import FrozenRows, ItemTable, LearnedRows, initialise
-from tmmsrec.nn.look import Look, together
+from tmmsrec.nn.look import together
 from tmmsrec.nn.losses import BCE, Drawn, Loss
 from tmmsrec.nn.outputs import Output, Tied
+from tmmsrec.nn.streams import Stream, read
 from tmmsrec.nn.time import Clock, Nothing, TimeEncoder, TimeModule
-
-#: What a backbone reads: rows [B, L, d], which steps hold something [B, L] where not all do, and how to look at them.
-Stream = tuple[Tensor, Tensor | None, Look | None]
 
 
 @dataclass(frozen=True)
@@ -180,16 +178,15 @@ class SequentialModel(VectorModel):
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, D] the vectors after every step, streams side by side."""
-        return self._queries([self._encoded(at, stream) for at, stream in enumerate(self._streams(batch))])
+        return self._queries(self._read(batch))
 
-    def _encoded(self, at: int, stream: Stream) -> Tensor:
-        """[B, L, d] of one stream; zero, so without a score, until its modality has been met.
+    def users(self, batch: Batch) -> Tensor:
+        """[B, D] the states after the newest events."""
+        return self._queries(self._read(batch, batch.last))
 
-        A row of zeros also has no direction for a layer norm to keep: its gradient would be multiplied by 1/sqrt(eps) in each.
-        """
-        x, held, look = stream
-        encoded: Tensor = self._backbone(at)(x, held) if look is None else self._backbone(at)(x, held, look)
-        return encoded if held is None else encoded * (held.cumsum(1) > 0)[..., None]
+    def _read(self, batch: Batch, last: Tensor | None = None) -> list[Tensor]:
+        """Each stream through its backbone (Eq. 10): [B, L, d], or [B, d] at the columns ``last``."""
+        return read(list(self.backbones), self._streams(batch), last, stacks=self.value.backbone.stacks)
 
     def _streams(self, batch: Batch) -> list[Stream]:
         """What each backbone reads."""
@@ -220,17 +217,6 @@ class SequentialModel(VectorModel):
     def time_modules(self) -> list[TimeModule]:
         """What the time encoder built, in the order of the modalities."""
         return [t for t in self.time if isinstance(t, TimeModule)]
-
-    def _backbone(self, stream: int) -> nn.Module:
-        return self.backbones[stream if len(self.backbones) > 1 else 0]
-
-    def users(self, batch: Batch) -> Tensor:
-        """[B, D] the states after the newest events."""
-        vectors = []
-        for at, (x, held, look) in enumerate(self._streams(batch)):
-            vector = newest(self._backbone(at), x, held, batch.last, look)
-            vectors.append(vector if held is None else vector * held.any(1)[:, None])
-        return self._queries(vectors)
 
     def _queries(self, vectors: list[Tensor]) -> Tensor:
         """Streams [..., d] side by side, as the output asks with them."""

@@ -32,9 +32,11 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """X of any shape -> the same shape."""
         dropped = round(self.p * _LEVELS)
-        if not self.training or dropped in (0, _LEVELS) or x.device.type != "cpu":
+        # A GPU has quick draws of its own, and so has what torch.compile makes.
+        plain = x.device.type != "cpu" or torch.compiler.is_compiling()
+        if not self.training or dropped in (0, _LEVELS) or plain:
             return functional.dropout(x, self.p, self.training)
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+        words = x.new_empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
         level = words.view(torch.int16)[: x.numel()].view(x.shape)  # even over -32768..32767
         return x * (level >= dropped - _LEVELS // 2).to(x.dtype).mul_(_LEVELS / (_LEVELS - dropped))
 

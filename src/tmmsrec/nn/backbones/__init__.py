@@ -28,6 +28,11 @@ class Backbone(ABC):
         """Whether it can look at a history as a time encoder says."""
         return False
 
+    @property
+    def stacks(self) -> bool:
+        """Whether encoders of several streams may be read as one: nothing in them is written in place or drawn but by Dropout."""
+        return False
+
     @abstractmethod
     def build(self, width: int, length: int) -> nn.Module:
         """The module for streams of ``width`` and at most ``length`` steps."""

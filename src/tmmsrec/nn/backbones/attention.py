@@ -44,6 +44,11 @@ class Attention(Backbone):
         """Unless padding is looked at too, which has no time."""
         return self.key_mask
 
+    @property
+    def stacks(self) -> bool:
+        """Unless padding is looked at too, whose share of the attention is written in place."""
+        return self.key_mask
+
     def build(self, width: int, length: int) -> nn.Module:
         """L blocks and a last layer norm; raises ValueError when the heads do not divide the width."""
         if width % self.heads:
