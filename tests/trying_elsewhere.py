@@ -22,6 +22,7 @@ from tmmsrec import fit as training_module
 from tmmsrec import zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import LeaveOneOut
+from tmmsrec.lists import lists
 from tmmsrec.models.base import Method, VectorModel
 from tmmsrec.nn import streams
 from tmmsrec.nn.backbones.attention import Attention
@@ -69,6 +70,8 @@ def tried(method: Method, how: Training, dataset: Dataset) -> None:
         found = rank(there, parts.test, history=method.history).ranks
         np.testing.assert_allclose(found, expected, atol=1.0)  # two scores that nearly tie may change places
         assert (found == expected).mean() > 0.9
+        listed = lists(there, parts.test, history=method.history)
+        assert ((listed.items == parts.test.targets[:, None]).any(1) == (found < 10)).mean() > 0.9
         fitted = training_module.fit(method, dataset, train=parts.train, valid=parts.valid, training=how)
         if fitted.history:
             assert np.isfinite(fitted.history[0]["loss"])

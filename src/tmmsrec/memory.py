@@ -26,7 +26,7 @@ from tmmsrec.models.base import Method, Model, VectorModel
 from tmmsrec.nn.items import FrozenRows
 from tmmsrec.nn.losses import CrossEntropy
 from tmmsrec.optimiser import tables_of
-from tmmsrec.ranking import ITEMS, SCORED, WAITING
+from tmmsrec.scoring import ITEMS, SCORED, WAITING
 from tmmsrec.training import Training
 
 SMALL = 100_000  # items and users together that no machine is too small for, if it has

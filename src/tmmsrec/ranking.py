@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from tmmsrec.data.batch import ranking_batches
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Model, VectorModel
-from tmmsrec.nn.beside import Beside
 from tmmsrec.processes import Processes
-
-ITEMS = 1 << 16  # item vectors that are made together
-SCORED = 1 << 13  # of those, how many are scored together: scores that fit the processor's cache are counted twice as fast
-WAITING = 1 << 26  # numbers in user vectors that wait for the same pass over the items: 256 MB
+from tmmsrec.scoring import Waiting, device_of, hide_seen, passes, vectors_of, waiting
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,17 +106,13 @@ def rank(model: Model, part: Part, *, history: int, exclude_seen: bool = False, 
 _Told = Iterator[tuple[NDArray[np.int64], _Tally]]
 
 
-def _device(model: Model) -> torch.device:
-    return next((t.device for t in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
-
-
 def _targets(part: Part, chosen: NDArray[np.int64], device: torch.device) -> Tensor:
     return torch.from_numpy(part.targets[chosen].astype(np.int64)).to(device)
 
 
 def _by_scores(model: Model, part: Part, history: int, exclude_seen: bool, size: int) -> _Told:
     """Places among the part's users and how their targets stand, by the scores of all items at once."""
-    device = _device(model)
+    device = device_of(model)
     for chosen, batch in ranking_batches(part, size=size, length=history):
         scores = model.score(batch.to(device))
         if exclude_seen:
@@ -131,43 +122,17 @@ def _by_scores(model: Model, part: Part, history: int, exclude_seen: bool, size:
         yield chosen, tally
 
 
-def hide_seen(scores: Tensor, part: Part, chosen: NDArray[np.int64]) -> Tensor:
-    """Scores [B, I+1] with -inf for every item that the users may be read to have met, their whole history long."""
-    rows, items = (place.to(scores.device) for place in _seen(part, chosen))
-    scores = scores.expand(len(chosen), -1).clone()
-    scores[rows, items] = -torch.inf
-    return scores
-
-
-def _seen(part: Part, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """What the users at these places may be read to have met, [m]: the user's row in the block, and the item."""
-    place, items = part.read_of(part.users[chosen])
-    return torch.from_numpy(place), torch.from_numpy(items.astype(np.int64))
-
-
 @dataclass(eq=False)
 class _Asking:
-    """A block of users who wait for the items to pass.
+    """A block of users who wait for the items to pass, their targets [B], and how these stand so far."""
 
-    Attributes:
-        chosen: [B] their places among the part's users.
-        vectors: [B, D].
-        targets: [B].
-        beside: what stands beside the inner products.
-        seen: rows and items [m] that are left out.
-        tally: how the targets stand so far.
-    """
-
-    chosen: NDArray[np.int64]
-    vectors: Tensor
+    users: Waiting
     targets: Tensor
-    beside: list[Beside]
-    seen: tuple[Tensor, Tensor] | None
     tally: _Tally | None = None
 
     def count(self, block: Tensor, start: int, end: int) -> None:
         """Take the items ``start`` to ``end - 1``, whose vectors begin the block [m, D]."""
-        scores = self._adjusted((self.vectors @ block.T)[:, : end - start], start, end)
+        scores = self.users.scores(block, start, end)
         here = ((self.targets >= start) & (self.targets < end)).nonzero()[:, 0]
         place = self.targets[here] - start
         if self.tally is None:
@@ -175,103 +140,27 @@ class _Asking:
         scores[here, place] = self.tally.own[here, 0]  # a target is equal to itself, however its product was rounded
         self.tally.count(scores if start else scores[:, 1:])
 
-    def _adjusted(self, scores: Tensor, start: int, end: int) -> Tensor:
-        """Scores [B, end - start] with what stands beside them, and without what was seen."""
-        for one in [Beside.of(self.beside)] if self.beside else []:
-            here = (one.items >= start) & (one.items < end)
-            place = one.rows[here], one.items[here] - start
-            scores.index_put_(place, one.values[here].to(scores.dtype), accumulate=True)
-        if self.seen is not None:
-            rows, items = self.seen
-            here = (items >= start) & (items < end)
-            scores[rows[here], items[here] - start] = -torch.inf
-        return scores
-
-    def begin(self, vectors: Tensor) -> None:
-        """Score the targets, whose vectors are given, [B, D]; in blocks of the shape that all others have.
-
-        A product of another shape may be rounded in another way, and equal vectors would not tie.
-        """
-        parts = [(self.vectors @ _wide(block).T)[SCORED * at :] for at, block in enumerate(torch.split(vectors, SCORED))]
-        own = torch.cat([part.diagonal() for part in parts])[: len(vectors), None].contiguous()
-        numbers, column = torch.arange(len(own), device=own.device), torch.zeros_like(self.targets)
-        for one in [Beside.of(self.beside)] if self.beside else []:
-            here = one.items == self.targets[one.rows]
-            own.index_put_((one.rows[here], column[one.rows[here]]), one.values[here].to(own.dtype), accumulate=True)
-        if self.seen is not None:
-            rows, items = self.seen
-            met = torch.isin(numbers, rows[items == self.targets[rows]])
-            own[met] = -torch.inf
-        self.tally = _Tally(own)
-
 
 def _by_vectors(model: VectorModel, part: Part, history: int, exclude_seen: bool, size: int) -> _Told:
     """The same by inner products, each block of items with all blocks of users in turn."""
-    blocks = _passes(model)
-    for group in _groups(model, part, history, exclude_seen, size):
+    blocks, device = passes(model), device_of(model)
+    for group in waiting(model, part, history, exclude_seen, size):
+        asking = [_Asking(users, _targets(part, users.chosen, device)) for users in group]
         for start, end, block, several in blocks():
             if several and not start:
-                _begin(model, group)
-            for asking in group:
-                asking.count(block, start, end)
-        for asking in group:
-            assert asking.tally is not None
-            yield asking.chosen, asking.tally
-
-
-def _groups(model: VectorModel, part: Part, history: int, exclude_seen: bool, size: int) -> Iterator[list[_Asking]]:
-    """Blocks of users, as many together as their vectors leave room for."""
-    device, group, held = _device(model), [], 0
-    for chosen, batch in ranking_batches(part, size=size, length=history):
-        batch = batch.to(device)
-        seen = tuple(place.to(device) for place in _seen(part, chosen)) if exclude_seen else None
-        vectors, beside = model.users(batch), list(model.beside(batch).values())
-        group.append(_Asking(chosen, vectors, _targets(part, chosen, device), beside, seen))  # type: ignore[arg-type]
-        held += group[-1].vectors.numel()
-        if held >= WAITING:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group
+                _begin(model, asking)
+            for one in asking:
+                one.count(block, start, end)
+        for one in asking:
+            assert one.tally is not None
+            yield one.users.chosen, one.tally
 
 
 def _begin(model: VectorModel, group: Sequence[_Asking]) -> None:
-    """Score the targets of a group, their vectors made in blocks of the shape that all others have."""
-    targets = torch.cat([asking.targets for asking in group])
-    wide = functional.pad(targets, (0, -len(targets) % ITEMS))
-    vectors = torch.cat([model.items(rows) for rows in torch.split(wide, ITEMS)])[: len(targets)]
+    """Score the targets of a group."""
+    vectors = vectors_of(model, torch.cat([asking.targets for asking in group]))
     for asking, own in zip(group, torch.split(vectors, [len(one.targets) for one in group]), strict=True):
-        asking.begin(own)
-
-
-def _passes(model: VectorModel) -> Callable[[], Iterator[tuple[int, int, Tensor, bool]]]:
-    """A function that gives all items block by block: first, last + 1, vectors [m, D] with zeros below, and whether there are more.
-
-    Where one block holds all items it is made once.
-    """
-    first = next(iter(model.item_blocks(ITEMS)))
-    if len(first) < ITEMS:
-        only = 0, len(first), _even(first), False
-        return lambda: iter([only])
-
-    def blocks() -> Iterator[tuple[int, int, Tensor, bool]]:
-        at = 0
-        for made in model.item_blocks(ITEMS):
-            for block in torch.split(made, SCORED):
-                yield at, at + len(block), _wide(block), True
-                at += len(block)
-
-    return blocks
-
-
-def _wide(block: Tensor) -> Tensor:
-    """A block [m, D] with zeros below, as long as all others."""
-    return functional.pad(block, (0, 0, 0, SCORED - len(block)))
-
-
-def _even(block: Tensor) -> Tensor:
-    """Rows [m, D] with zeros below: a product with 8,001 of them is slower by a third than one with 8,008."""
-    return functional.pad(block, (0, 0, 0, -len(block) % 16))
+        asking.tally = _Tally(asking.users.own(asking.targets, own))
 
 
 def rank_shared(

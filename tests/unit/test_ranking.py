@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import shrunk, small
-from tmmsrec import ranking, zoo
+from tmmsrec import scoring, zoo
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.metrics import HR
 from tmmsrec.models.base import Model
@@ -116,9 +116,9 @@ def test_blocks_of_items_change_nothing(name, exclude_seen, monkeypatch):
         table.weight.data[1:20] = table.weight.data[1]
     whole = rank(model, part, history=method.history, exclude_seen=exclude_seen, size=7)
     for made, scored in ((8, 8), (16, 4), (51, 17), (52, 9)):
-        monkeypatch.setattr(ranking, "ITEMS", made)
-        monkeypatch.setattr(ranking, "SCORED", scored)
-        monkeypatch.setattr(ranking, "WAITING", 100)  # several passes over the items
+        monkeypatch.setattr(scoring, "ITEMS", made)
+        monkeypatch.setattr(scoring, "SCORED", scored)
+        monkeypatch.setattr(scoring, "WAITING", 100)  # several passes over the items
         found = rank(model, part, history=method.history, exclude_seen=exclude_seen, size=7)
         assert found.n_items == whole.n_items == 50
         assert np.array_equal(found.ranks, whole.ranks), (made, scored)
@@ -131,8 +131,8 @@ def test_in_blocks_too_nan_stands_before_the_target_and_a_nan_target_last(monkey
     model = shrunk(zoo.SASREC).build(data)
     model.tables[0].table.weight.data[[5, 33]] = torch.nan
     whole = rank(model, part, history=20)
-    monkeypatch.setattr(ranking, "ITEMS", 8)
-    monkeypatch.setattr(ranking, "SCORED", 8)
+    monkeypatch.setattr(scoring, "ITEMS", 8)
+    monkeypatch.setattr(scoring, "SCORED", 8)
     found = rank(model, part, history=20)
     assert np.array_equal(found.ranks, whole.ranks)
     broken = np.isin(part.targets, [5, 33])

@@ -18,9 +18,10 @@ from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem, UnknownId
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import VectorModel
-from tmmsrec.ranking import hide_seen, rank
+from tmmsrec.ranking import rank
 from tmmsrec.recommender import Recommender
 from tmmsrec.recommender.asking import batch_of, of_user, seconds_of
+from tmmsrec.scoring import hide_seen
 
 __all__ = ["learned", "shopkeeper"]  # fixtures
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -75,21 +76,32 @@ def evaluate(
     exclude_seen: Seen = False,
     metric: Annotated[str, typer.Option(help="Shown in the slices: HR@10, NDCG@20, ...")] = "HR@10",
 ) -> None:
-    """Metrics with 95 % intervals, and slices by target, repetition, history and gap."""
+    """Metrics with 95 % intervals, slices by target, repetition, history and gap, and what the lists are like."""
     from tmmsrec import metrics
+    from tmmsrec.study.listing import lists_table
     from tmmsrec.study.render import terminal
     from tmmsrec.study.slices import groups, slice_lines
     from tmmsrec.study.telling import slices_table
 
     metrics.parse(metric)
     of = _of_bundle if (what / "bundle.json").exists() else _of_run
-    table, items, data = of(what, dataset, exclude_seen)
-    _results(table["rank"].to_numpy(), items, exclude_seen)
-    lines = slice_lines({metric: [table]}, groups(table, data), metric)
+    found, data = of(what, dataset, exclude_seen)
+    _results(found.table["rank"].to_numpy(), found.items, exclude_seen)
+    lines = slice_lines({metric: [found.table]}, groups(found.table, data), metric)
     screen.console().print(terminal.table(slices_table(lines, intervals=True)))
+    if (shown := lists_table({"all": [found.lists]}, n_items=found.items, first="lists of")) is not None:
+        screen.console().print(*terminal.blocks([shown]), sep="\n")
 
 
-def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[Any, int, Dataset]:
+class _Found(NamedTuple):
+    """A row for each test user, how many items were ranked, and what the lists are like (nothing where it was not written down)."""
+
+    table: Any
+    items: int
+    lists: Mapping[str, Any]
+
+
+def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[_Found, Dataset]:
     from tmmsrec.data import store
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.recommender import Recommender
@@ -107,35 +119,42 @@ def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[An
             raise DataProblem(f"{dataset} has other users than the bundle {what}, whose model knows its own by their rows")
         if came := data.n_users - known:
             screen.say(f"{came:,} users who came after the training are left out: the method knows a user by a learned row.")
-    return *_ranked(Job(held.method), held.model, data, exclude_seen, known), data
+    return _ranked(Job(held.method), held.model, data, exclude_seen, known), data
 
 
-def _of_run(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[Any, int, Dataset | None]:
+def _of_run(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[_Found, Dataset | None]:
     from tmmsrec.data import store
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.study.run import read_run
 
     run = read_run(what)
     if dataset is None and exclude_seen == run.job.exclude_seen:
-        return run.table, int(run.about["items_ranked"]), None
+        return _Found(run.table, int(run.about["items_ranked"]), run.about.get("lists", {})), None
     if dataset is None:
         seen = "left out" if run.job.exclude_seen else "kept"
         raise DataProblem(f"{what} was ranked with seen items {seen}; to rank again, name its Dataset folder too")
     data = store.load(dataset)
     if data.fingerprint != run.about["dataset"]["fingerprint"]:
         raise DataProblem(f"{dataset} is not the data that {what} was trained on (another fingerprint)")
-    return *_ranked(run.job, run.model(data), data, exclude_seen), data
+    return _ranked(run.job, run.model(data), data, exclude_seen), data
 
 
-def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: int | None = None) -> tuple[Any, int]:
-    """A row for each test user, of the first ``known`` users where that is given; and how many items were ranked."""
+def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: int | None = None) -> _Found:
+    """Of the first ``known`` users where that is given."""
+    from tmmsrec.lists import described, enough, lists
     from tmmsrec.ranking import rank
     from tmmsrec.study.run import per_user
 
     parts = job.split.cut(data.interactions)
     test = parts.test if known is None else replace(parts.test, users=parts.test.users[parts.test.users < known])
-    ranks = rank(model, test, history=job.method.history, exclude_seen=exclude_seen)
-    return per_user(ranks, parts.train, test, data.n_items), ranks.n_items
+    history = job.method.history
+    ranks = rank(model, test, history=history, exclude_seen=exclude_seen)
+    given = lists(model, test, history=history, users=enough(data.n_items), exclude_seen=exclude_seen, observe=False)
+    return _Found(
+        per_user(ranks, parts.train, test, data.n_items),
+        ranks.n_items,
+        described(given, test, parts.train, data.features),
+    )
 
 
 def _results(ranks: object, items: int, exclude_seen: bool) -> None:

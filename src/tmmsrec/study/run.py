@@ -31,6 +31,7 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut, PaperLeak, Part, Split
 from tmmsrec.data.store import atomic_text, read_about
 from tmmsrec.fit import describe, fit
+from tmmsrec.lists import described, enough, lists
 from tmmsrec.loop import Fitted, Watch
 from tmmsrec.models.base import Method, Model
 from tmmsrec.processes import Processes
@@ -78,7 +79,7 @@ class Run:
     Attributes:
         job: what was done.
         folder: where it lies.
-        about: run.json: seconds, versions, and the result of a tested run.
+        about: run.json: seconds, versions, and of a tested run the result and what its lists are like (``lists.described``).
     """
 
     job: Job
@@ -189,7 +190,7 @@ def _fit(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Model
 
 
 def _test(done: Run, dataset: Dataset, model: Model) -> None:
-    """Rank the test part and write down the result."""
+    """Rank the test part and write down the result, and what its lists are like."""
     job, processes = done.job, Processes.here()
     parts = job.split.cut(dataset.interactions)
     begun = time.perf_counter()
@@ -197,6 +198,8 @@ def _test(done: Run, dataset: Dataset, model: Model) -> None:
     if not processes.first:
         return
     seconds = {**done.about["seconds"], "rank": round(time.perf_counter() - begun, 3)}
+    many = enough(dataset.n_items)
+    given = lists(model, parts.test, history=job.method.history, users=many, exclude_seen=job.exclude_seen, observe=False)
     pq.write_table(per_user(ranks, parts.train, parts.test, dataset.n_items), done.folder / "ranks.parquet")
     memory = {**done.about["memory"], "peak_mb": max(filter(None, [done.about["memory"]["peak_mb"], peak_memory()]), default=None)}
     tested = {
@@ -204,6 +207,7 @@ def _test(done: Run, dataset: Dataset, model: Model) -> None:
         "test_users": len(ranks.ranks),
         "items_ranked": ranks.n_items,
         "seen_excluded": ranks.seen_excluded,
+        "lists": described(given, parts.test, parts.train, dataset.features),
     }
     _write(done.folder, {**done.about, **tested, "seconds": seconds, "memory": memory})
 

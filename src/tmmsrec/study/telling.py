@@ -14,6 +14,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.study.blocks import Beside, Block, Cell, Chapter, Code, Facts, Figure, Fold, Gallery, Points, Section, Table, Text
 from tmmsrec.study.charts import Bars, Columns, Curve, Dots, Group, Lines, Mark
 from tmmsrec.study.gaps import gap_shares
+from tmmsrec.study.listing import lists_table
 from tmmsrec.study.report import METRICS, Report, Row, Versus, against_floor, against_others, places, with_and_without
 from tmmsrec.study.slices import SliceLine, groups, kinds, slice_lines
 from tmmsrec.study.study import Sweep
@@ -32,6 +33,9 @@ def chapter(report: Report, title: str = "", more: Sequence[Section] = ()) -> Ch
     if report.samples:
         sections.append(Section("Recommendations to look at", [Gallery(report.samples)]))
     sections.append(Section("For whom it works", for_whom(report)))
+    told = {r.name: [run.about.get("lists", {}) for run in r.runs] for r in report.rows}
+    if (shown := lists_table(told, _floors_end(report), n_items=report.dataset.n_items)) is not None:
+        sections.append(Section("What the lists are like", [shown]))
     if report.trained:
         sections += [Section("How training went", curves(report)), Section("What it cost", [costs(report)])]
     sections += [Section("The data", about_data(report.dataset)), Section("Where it comes from", provenance(report))]
