@@ -16,6 +16,7 @@ from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.models.base import Method
+from tmmsrec.training import Training
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 DAY = 86400
@@ -47,7 +48,11 @@ def dataset() -> Dataset:
 
 
 def shrunk(method: Method, **changes: object) -> Method:
-    """The same method at a size for tests."""
+    """The same method at a size for tests, and what is within it."""
+    if method.within is not None:
+        within = shrunk(method.within.method, **changes)
+        how = replace(method.within.training or Training(), epochs=2)
+        return replace(shrunk(replace(method, network=None), **changes), network=within, network_training=how)  # type: ignore[type-var]
     sizes = {"width": 12, "length": 20, "pretraining_epochs": 2, **changes}
     names = {f.name for f in fields(method)}  # type: ignore[arg-type]
     return replace(method, **{k: v for k, v in sizes.items() if k in names})  # type: ignore[type-var]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from tmmsrec.models.base import Method, Model
 from tmmsrec.processes import Processes
 from tmmsrec.training import Training
 
+Known = Callable[[Method, Training], Fitted]
+
 
 @dataclass(frozen=True, eq=False)
 class Start:
@@ -33,6 +36,7 @@ class Start:
         key: names those weights, so that the checkpoint of a training that began with others is not taken up.
         best: their value in validation, which an epoch has to beat; where none does, ``Fitted.best_epoch`` is -1.
         taught: the training events hold items 1..taught only, and only those stand against the targets; None for all.
+        known: trains what is within the method, or knows it trained; None to train it here.
     """
 
     method: Method
@@ -41,6 +45,7 @@ class Start:
     key: str = ""
     best: float = -1.0
     taught: int | None = None
+    known: Known | None = None
 
 
 def fit(
@@ -53,6 +58,7 @@ def fit(
     seed: int = 0,
     folder: Path | None = None,
     watch: Watch | None = None,
+    known: Known | None = None,
 ) -> Fitted:
     """Train a method and keep the weights that do best on the validation part.
 
@@ -65,13 +71,20 @@ def fit(
         seed: of parameters, order, negatives and dropout.
         folder: where the checkpoint and log.jsonl stand; a checkpoint of the same job found there is taken up again.
         watch: told of the progress.
+        known: trains what is within the method (``Method.within``), or knows it trained; trained here if not given.
 
     Raises:
-        ValueError: a part of the wrong name, so that a test part cannot slip in; or a modality is missing.
+        ValueError: a part of the wrong name, so that a test part cannot slip in; or a modality is missing; or a refit is asked for
+            of a method with another one within.
         FloatingPointError: the loss became NaN or infinite (epoch and remedy are named).
         DataProblem: the folder holds the checkpoint of another job, or the machine has too little memory (see ``memory.check``).
     """
-    start = Start(method, dataset)
+    if training.refit and method.within is not None:
+        raise ValueError(
+            f"training.refit: the {method.within.name} of {type(method).__name__} and its weight are chosen by validation events, "
+            "which a refit would learn; leave it false"
+        )
+    start = Start(method, dataset, known=known)
     chosen = go_on(start, train=train, valid=valid, training=training, seed=seed, folder=folder, watch=watch)
     if not training.refit or chosen.best_epoch < 0:
         return chosen
@@ -133,6 +146,7 @@ def _fit(
         start.carry(model)
     model.taught = start.taught
     model = model.to(_device())
+    within = _within(start, model, train, valid, training, seed, folder, watch)
     model.prepare(train)
     model.observe(train)
     if not model.trainable:
@@ -152,7 +166,44 @@ def _fit(
     lesson = Lesson(model.loss, train, method.row(training.windows), method.history, sampler, training.rows)
     saver = Saver(folder, job) if folder is not None else None
     fitted = Loop(model, lesson, valid, training, seed, start.best).run(saver, watch)
+    if within is not None and valid is not None:
+        fitted = _settled(fitted, train, valid, training, method.history)
+        seconds += within.seconds
     return replace(fitted, seconds=fitted.seconds + seconds)
+
+
+def _within(
+    start: Start, model: Model, train: Part, valid: Part | None, training: Training, seed: int, folder: Path | None, watch: Watch
+) -> Fitted | None:
+    """Train what is within a model, if anything is, and put it there; None where nothing was trained.
+
+    What goes on from trained weights has it trained already.
+    """
+    within = start.method.within
+    if within is None:
+        return None
+    inner, trained = model.get_submodule(within.name), None
+    if start.carry is None:
+        how = within.training or training
+        if start.known is not None:
+            trained = start.known(within.method, how)
+        else:
+            mine = folder / within.name if folder is not None else None
+            trained = _fit(Start(within.method, start.dataset), train, valid, how, seed, mine, watch)
+        inner.load_state_dict(trained.model.state_dict())
+    return trained
+
+
+def _settled(fitted: Fitted, train: Part, valid: Part, training: Training, history: int) -> Fitted:
+    """The model with what is chosen by validation values once it is trained."""
+    asked = metrics.parse(training.metric), Processes.here(), history
+    begun = time.perf_counter()
+
+    def reached() -> float:
+        return validated(fitted.model, valid, *asked, not valid.reads_as(train))
+
+    fitted.model.settle(reached)
+    return replace(fitted, best=reached(), seconds=fitted.seconds + time.perf_counter() - begun)
 
 
 def _grown(train: Part, valid: Part) -> Part:

@@ -30,7 +30,7 @@ from tmmsrec.nn.backbones.mlp4rec import CausalMLP4Rec, MLP4Rec
 from tmmsrec.nn.backbones.nextitnet import NextItNet
 from tmmsrec.nn.backbones.trimlp import TriMLP
 from tmmsrec.nn.fusion import MLP, Add, Apart, Linear
-from tmmsrec.nn.losses import BCE, CrossEntropy
+from tmmsrec.nn.losses import BCE, BySize, CrossEntropy
 from tmmsrec.nn.outputs import Classifier, Tied
 from tmmsrec.nn.time import TIE, Gap, Learned, Nothing, Random, Rotary, Sinusoid
 from tmmsrec.space import Axis, Choice, Range, Space
@@ -113,6 +113,11 @@ TMMSREC_MLP4REC_CAUSAL = replace(TMMSREC, width=126, backbone=CausalMLP4Rec())
 TMMSREC_PLUS = Additive(alike=Alike(), follows=Follows(tempered=True))
 TMMSREC_PLUS_NOW = replace(TMMSREC_PLUS, ages=Ages(to_now=True))
 
+# A person's own data: all events of each user, and a rate that falls slowly.  By the paper's training (a rate that falls by a tenth
+# with each epoch, the newest fifty events, one random negative) logs with many events for each item end below popularity.
+OWN = Training(patience=10, optimiser=Adam(decay=0.97, clip=1.0), windows=True)
+TMMSREC_PLUS_SASREC = replace(TMMSREC_PLUS, network=replace(SASREC, loss=BySize()), network_training=OWN)
+
 FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed", "markov-tuned")
 
 # Batches of single events hold as much as batches of users do.
@@ -133,6 +138,7 @@ _TRAININGS = {
     # A few numbers, which all events have in common: large steps, and soon done.
     "tmmsrec-plus": _ADDITIVE,
     "tmmsrec-plus-now": _ADDITIVE,
+    "tmmsrec-plus-sasrec": _ADDITIVE,
     # A masked item in a few teaches less in a step than a target at every step.
     "bert4rec": Training(optimiser=Adam(decay=0.98, clip=5.0)),
 }
@@ -182,6 +188,7 @@ _LARGE_STEPS: Space = {"training.optimiser.lr": Range(5e-3, 1e-1, log=True)}
 _OWN_SPACES: dict[str, Space] = {
     "tmmsrec-plus": _LARGE_STEPS,
     "tmmsrec-plus-now": _LARGE_STEPS,
+    "tmmsrec-plus-sasrec": _LARGE_STEPS,
     "trimlp": {"width": Choice((64, 128, 256, 768))},
     "trimlp-ensemble": {"width": Choice((64, 128, 256, 768))},
 }

@@ -349,5 +349,5 @@ def test_what_makes_no_sense_is_refused():
         Lately(halves=(1.0, 0.0))
     with pytest.raises(ValueError, match=r"Lately\.most"):
         Lately(most=0)
-    with pytest.raises(ValueError, match="same length"):
+    with pytest.raises(ValueError, match="as many events"):
         Additive(network=replace(zoo.SASREC, length=10))

@@ -11,7 +11,7 @@ from tmmsrec import zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.nn.losses import BCE, BySize
 from tmmsrec.study import recipe
-from tmmsrec.study.recipe import Recipe, chosen_methods, fitting, quick_enough, told_of
+from tmmsrec.study.recipe import Recipe, chosen_methods, fitting, quick_enough, refitted, told_of
 from tmmsrec.training import Adam, Training
 
 
@@ -34,7 +34,7 @@ def test_a_catalogue_too_large_for_comparing_all_with_all_goes_without_plus(monk
     monkeypatch.setattr(recipe, "MANY", 29)
     methods = chosen_methods(Recipe())
     found, notes = quick_enough(methods, 30)
-    assert set(methods) - set(found) == {"tmmsrec-plus"}
+    assert set(methods) - set(found) == {"tmmsrec-plus", "tmmsrec-plus-sasrec"}
     assert any("30 are many" in note and "--method tmmsrec-plus" in note for note in notes)
     assert quick_enough(methods, 29) == (methods, [])
 
@@ -46,9 +46,28 @@ def test_without_features_plus_counts_alone_and_the_others_read_ids():
     assert found["tmmsrec-plus"].modalities == ()
     assert found["tmmsrec-plus"].reads == ("id",)
     assert found["tmmsrec"].modalities == ("id",)
-    assert notes == ["tmmsrec-no-time, tmmsrec, tmmsrec-plus read id only: the data has no text and no image features."]
+    without = "tmmsrec-no-time, tmmsrec, tmmsrec-plus, tmmsrec-plus-sasrec"
+    assert notes == [f"{without} read id only: the data has no text and no image features."]
     assert found["tmmsrec-plus"] == replace(zoo.TMMSREC_PLUS, modalities=(), alike=None)  # nothing to tell likeness by
     assert found["tmmsrec-plus"].build(bare).alike is None
+
+
+def test_a_network_within_is_the_one_that_stands_alone_and_learns_as_that_does():
+    asked = Recipe(changes=("width=24", "entry.dropout=0.1", "length=20"), training_changes=("optimiser.lr=0.003",))
+    methods = chosen_methods(asked)
+    plus = methods["tmmsrec-plus-sasrec"]
+    assert plus.network == methods["sasrec"] != zoo.SASREC
+    assert plus.network_training == asked.training_of("sasrec") != zoo.OWN
+    assert (plus.length, plus.network.length) == (20, 20)
+    assert replace(plus, network=None, network_training=None) == methods["tmmsrec-plus"]
+
+
+def test_what_chooses_by_validation_events_is_left_out_where_those_are_learned_too():
+    methods = chosen_methods(Recipe())
+    assert refitted(methods, Recipe()) == (methods, [])
+    found, (note,) = refitted(methods, Recipe(training_changes=("refit=true",)))
+    assert set(methods) - set(found) == {"tmmsrec-plus-sasrec"}
+    assert note.startswith("tmmsrec-plus-sasrec was left out: its network")
 
 
 def test_a_change_that_no_method_takes_is_explained_by_the_one_that_knows_the_word():

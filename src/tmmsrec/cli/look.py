@@ -66,10 +66,12 @@ def reads(method: Method) -> list[str]:
 
 def _parameters(method: Method, dataset: Dataset) -> str:
     """How many numbers are trained on a dataset; what is lacking where it cannot be built."""
+    from tmmsrec.models.base import learned_numbers
+
     lacking = [m for m in method.reads if m != "id" and m not in dataset.features]
     if lacking:
         return f"no {lacking[0]}"
-    return f"{sum(p.numel() for p in method.build(dataset).parameters() if p.requires_grad):,}"
+    return f"{learned_numbers(method, method.build(dataset)):,}"
 
 
 def _studies() -> None:

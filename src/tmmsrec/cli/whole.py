@@ -38,7 +38,7 @@ def run(
     text: options.Text = "tfidf",
     image: options.Image = "descriptors",
     template: options.Template = "plain",
-    method: Annotated[list[str] | None, typer.Option(help="Train this instead of the usual four (may be repeated).")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Train this instead of the usual five (may be repeated).")] = None,
     width: Annotated[int | None, typer.Option(help="Width d of each stream, usually 126; TIE needs a multiple of 6.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
     sets: Sets = None,

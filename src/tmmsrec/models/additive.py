@@ -2,7 +2,7 @@
 
     features   -> Similar, one for each modality ----\\
     counts     -> Popular ---------------------------- one inner product ---- + ---- score
-    a Sequential, where one is given ----------------/                      /
+    a Sequential, where one is given, times a weight /                      /
     history    -> Again ----- a few items beside it -----------------------/
     features   -> Alike ----- a few items beside it ----------------------/
     counts     -> Follows, Lately --- a few items beside it --------------/
@@ -10,22 +10,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tmmsrec.data.batch import Batch, Per
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
-from tmmsrec.models.base import Method, VectorModel, features_of
+from tmmsrec.models.base import Method, VectorModel, Within, features_of
 from tmmsrec.models.sequential import Sequential
 from tmmsrec.models.terms import Again, Ages, Alike, Asking, Follows, Lately, Popular, Similar
 from tmmsrec.models.terms.similar import SimilarTerm
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.softmax import cross_entropy
+from tmmsrec.training import Training
+
+#: What a network's scores may count beside the rest.
+WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,12 @@ class Additive(Method):
         popular: how often items are met.
         again: what the person had; None leaves it out.
         follows: what was seen to follow; None leaves it out.
-        network: another recommender whose inner product is added and trained with the rest; its loss is not used.
+        network: another recommender whose inner product is added.  It learns before the rest and on its own, since together it
+            learns by heart and drowns the others; it is left as it is then, the rest learns as if it were not there, and its
+            weight is the one of ``WEIGHTS`` that does best in validation.  What goes on from trained weights trains the rest alone.
         alike: what is all but the same as what the person had; None leaves it out, as does a catalogue without features.
         lately: what many had lately; None leaves it out.
+        network_training: how the network is trained; None as the rest.
     """
 
     modalities: tuple[str, ...] = ("text", "image")
@@ -58,6 +66,7 @@ class Additive(Method):
     network: Sequential | None = None
     alike: Alike | None = field(default=None, metadata={"later": True})
     lately: Lately | None = field(default=None, metadata={"later": True})
+    network_training: Training | None = field(default=None, metadata={"later": True})
 
     source: ClassVar[str] = "tmmsrec"
 
@@ -65,10 +74,9 @@ class Additive(Method):
         self.check_sizes()
         if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"Additive.modalities names features, each once; ids belong to its network, got {self.modalities}")
-        if self.network is not None and (self.network.steps != "every" or self.network.length != self.length):
-            raise ValueError(
-                'the network of an Additive is asked after every step of the same histories: steps="every", same length'
-            )
+        if self.network is not None and self.network.length < self.length:
+            few = f"it reads {self.network.length} events and the rest {self.length}: set network.length first"
+            raise ValueError(f"the network of an Additive has to read as many events as the rest; {few}")
 
     def row(self, windows: bool) -> Per:
         """A user's newest window: of an older one it would not know what of its counts is still to come."""
@@ -84,6 +92,15 @@ class Additive(Method):
         kept = super().reading(features)
         network = None if kept.network is None else kept.network.reading(features)
         return replace(kept, network=network, alike=kept.alike if kept.modalities else None)
+
+    def sized(self, n_items: int) -> Additive:
+        """Its network too."""
+        return self if self.network is None else replace(self, network=self.network.sized(n_items))
+
+    @property
+    def within(self) -> Within | None:
+        """Its network."""
+        return None if self.network is None else Within("network", self.network, self.network_training)
 
     @property
     def _of_network(self) -> tuple[str, ...]:
@@ -132,6 +149,10 @@ class AdditiveModel(VectorModel):
         self.alike = value.alike.build(len(features), value.ages) if value.alike and features else None
         self.lately = value.lately.build(self.n_items, value.ages) if value.lately else None
         self.network = value.network.build(dataset) if value.network else None
+        if self.network is not None:
+            self.network.requires_grad_(False)  # it is trained before
+            self.register_buffer("weight", torch.zeros(()))
+        self.weight: Tensor
         self.register_load_state_dict_post_hook(AdditiveModel._grown)  # type: ignore[no-untyped-call]
 
     def prepare(self, train: Part) -> None:
@@ -163,20 +184,29 @@ class AdditiveModel(VectorModel):
                 term.count(part)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy over all items, the mean over steps that have a target."""
-        asking, candidates = Asking.everywhere(batch, self.value.ages), self.candidates()
+        """Cross-entropy over all items, the mean over steps that have a target; without the network."""
+        asking, candidates = Asking.everywhere(batch, self.value.ages), torch.cat(self._counted(), dim=-1)
+        candidates = candidates if self.taught is None else candidates[: self.taught + 1]
         number = torch.full((batch.targets.numel(),), -1, device=batch.asked.device)
         number[batch.asked] = torch.arange(len(batch.asked), device=batch.asked.device)
         beside = [one.numbered(number, len(candidates)) for one in (*self._beside(asking).values(), *self._too_much(asking))]
-        states, targets = batch.at_targets(self._states(batch, asking)), batch.at_targets(batch.targets)
+        states, targets = batch.at_targets(self._queries(asking, None)), batch.at_targets(batch.targets)
         return cross_entropy(states, candidates, targets, beside, fixed=self.shares()["popular"].start)
 
     def states(self, batch: Batch) -> Tensor:
         """[B, L, D] after every step."""
-        return self._states(batch, Asking.everywhere(batch, self.value.ages))
+        of_network = self.network.states(batch) if self.network is not None else None
+        return self._queries(Asking.everywhere(batch, self.value.ages), of_network)
 
-    def _states(self, batch: Batch, asking: Asking) -> Tensor:
-        return self._queries(asking, self.network.states(batch) if self.network is not None else None)
+    def settle(self, reached: Callable[[], float]) -> None:
+        """The network's weight."""
+        if self.network is None:
+            return
+        found = []
+        for weight in WEIGHTS:
+            self.weight.fill_(weight)
+            found.append(reached())
+        self.weight.fill_(WEIGHTS[int(np.argmax(found))])
 
     def users(self, batch: Batch) -> Tensor:
         """[B, D] after the newest events."""
@@ -191,11 +221,15 @@ class AdditiveModel(VectorModel):
 
     def items(self, rows: Tensor | None = None) -> Tensor:
         """Item vectors [..., D]."""
-        parts = [term.items() for term in self._likenesses] + [self.popular.items()]
+        parts = self._counted()
         if self.network is not None:
-            parts.append(self.network.items())
+            parts.append(self.weight * self.network.items())
         whole = torch.cat(parts, dim=-1)
         return whole if rows is None else whole[rows]
+
+    def _counted(self) -> list[Tensor]:
+        """Item vectors [I+1, ...] of all but the network."""
+        return [*(term.items() for term in self._likenesses), self.popular.items()]
 
     def shares(self) -> dict[str, slice]:
         """The features, popularity and the network's own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self, final
 
@@ -17,6 +17,7 @@ from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.split import Part
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.losses import Loss
+from tmmsrec.training import Training
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,21 @@ class Pretraining:
     epochs: int
     per: Per = "user"
     rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Within:
+    """A recommender inside another one that is trained before it, on its own, and left as it is then.
+
+    Attributes:
+        name: of the module that is to take its weights.
+        method: what it is.
+        training: how it is trained; None as the other one.
+    """
+
+    name: str
+    method: Method
+    training: Training | None
 
 
 class Method(ABC):
@@ -121,6 +137,11 @@ class Method(ABC):
     @property
     def pretraining(self) -> Pretraining | None:
         """What goes before training."""
+        return None
+
+    @property
+    def within(self) -> Within | None:
+        """What is trained before it and is part of it."""
         return None
 
     @property
@@ -226,10 +247,20 @@ class Model(nn.Module, ABC):
     def after_step(self) -> None:
         """Called after each step of the optimiser: bounds on parameters are kept here."""
 
+    def settle(self, reached: Callable[[], float]) -> None:
+        """Called once after training, with what tells the validation value as the model stands: what is chosen by it, is here."""
+
     @property
     def trainable(self) -> bool:
         """Whether there is anything to train."""
         return any(p.requires_grad for p in self.parameters())
+
+
+def learned_numbers(method: Method, model: Model) -> int:
+    """How many numbers are learned, those of what is within it too, which stand still while the rest learns."""
+    own = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    inner = [] if method.within is None else model.get_submodule(method.within.name).parameters()
+    return own + sum(p.numel() for p in inner if not p.requires_grad)
 
 
 class VectorModel(Model):

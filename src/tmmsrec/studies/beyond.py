@@ -42,7 +42,7 @@ def _now(**changes: Any) -> Entrant:
 
 
 _NEVER_AS_ONCE = Popular(never_apart=False)
-_WHOLE, _COUNTS, _PLAIN = "plus now", "plus now counting alone", "plus"
+_WHOLE, _COUNTS, _PLAIN, _BESIDE = "plus now", "plus now counting alone", "plus", "plus with SASRec"
 _PARTS: dict[str, dict[str, Any]] = {
     "own items": {"again": None},
     "followers": {"follows": None},
@@ -65,6 +65,7 @@ STUDY = Study(
         "plus now never-met as once": _now(popular=_NEVER_AS_ONCE),
         _PLAIN: _plus(),
         _WHOLE: _now(),
+        _BESIDE: _plus("tmmsrec-plus-sasrec"),  # its network is SASRec as ``run`` trains it
         f"{_WHOLE} with lately": _now(lately=Lately()),  # tried, and not found to add anything
     }
     | {f"{_WHOLE} without {part}": _now(**changes) for part, changes in _PARTS.items()},
@@ -74,6 +75,7 @@ STUDY = Study(
     | {
         "texts and pictures": (_WHOLE, _COUNTS),
         "the moment of the request": (_WHOLE, _PLAIN),
+        "a network": (_BESIDE, _PLAIN),
         "lately": (f"{_WHOLE} with lately", _WHOLE),
         "knowing that some are never met": (_WHOLE, "plus now never-met as once"),
     },

@@ -26,7 +26,7 @@ from tmmsrec.recommender import Recommender
 from tmmsrec.study.blocks import Document
 from tmmsrec.study.extraction import encoders, extract, fitted_encoders, why_not
 from tmmsrec.study.publish import publish
-from tmmsrec.study.recipe import TRAINED, Inputs, Recipe, chosen_methods, fitting, quick_enough, told_of
+from tmmsrec.study.recipe import TRAINED, Inputs, Recipe, chosen_methods, fitting, quick_enough, refitted, told_of
 from tmmsrec.study.report import Report
 from tmmsrec.study.run import Job, Run, run
 from tmmsrec.study.samples import samples, source_of
@@ -81,10 +81,11 @@ def whole_path(
     slow: list[str] = []
     if recipe.methods == TRAINED:
         methods, slow = quick_enough(methods, dataset.n_items)
+    methods, chosen_once = refitted(methods, recipe)
     methods, left_out = fitting(methods, dataset)
     if recipe.methods and not any(method.learned for method in methods.values()):
-        raise DataProblem(" ".join(left_out) + " No other method was asked for.")
-    left_out += slow
+        raise DataProblem(" ".join([*left_out, *chosen_once]) + " No other method was asked for.")
+    left_out += slow + chosen_once
     for note in (*notes, *left_out):
         listener.note(note)
     runs = _runs(methods, trainings, dataset, recipe.seed, out / "runs", listener)

@@ -10,17 +10,16 @@ from typing import Any, Literal
 from tmmsrec import values, zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation
+from tmmsrec.models.additive import Additive
 from tmmsrec.models.base import Method
 from tmmsrec.nn.losses import BCE, BySize, Loss
-from tmmsrec.training import Adam, Training
+from tmmsrec.training import Training
 
-TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus")
-# The paper's training (one random negative a step, a rate that falls by a tenth with each epoch) is what studies and ``fit`` begin
-# with.  On logs with many events for each item it ends below popularity, and it leaves out all but the newest fifty events of a
-# user, so a person's own data are learned by this.
-TRAINING = Training(patience=10, optimiser=Adam(decay=0.97, clip=1.0), windows=True)
+TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus", "tmmsrec-plus-sasrec")
+TRAINING = zoo.OWN  # the paper's is what studies and ``fit`` begin with
 _ROWS = {"user": "users", "window": "windows of all their events", "event": "events"}
-MANY = 100_000  # items above which tmmsrec-plus, which compares each with every other, is trained only when asked for
+PLUS = ("tmmsrec-plus", "tmmsrec-plus-sasrec")
+MANY = 100_000  # items above which these, which compare each with every other, are trained only when asked for
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,18 @@ def chosen_methods(recipe: Recipe) -> dict[str, Method]:
             raise _problem(list(trained.values()), change)
     found = {name: named(name) for name in zoo.FLOORS}
     changes = (*recipe.usual, *recipe.changes)
-    learning = {n: _by(recipe.loss, m) for n, m in trained.items()}
-    return found | {n: values.change_all(m, [c for c in changes if _takes(m, c)]) for n, m in learning.items()}
+    return found | {n: _as_told(m, recipe, changes) for n, m in trained.items()}
+
+
+def _as_told(method: Method, recipe: Recipe, changes: Sequence[str]) -> Method:
+    """A method with the recipe's loss and changes; a network within it is trained as the recipe trains one that stands alone."""
+    network = method.network if isinstance(method, Additive) else None
+    made = replace(method, network=None) if isinstance(method, Additive) else method
+    made = values.change_all(_by(recipe.loss, made), [c for c in changes if _takes(made, c)])
+    if isinstance(made, Additive) and network is not None:
+        within: Any = _as_told(network, recipe, changes)
+        made = replace(made, network=within, network_training=values.change_all(recipe.training, recipe.training_changes))
+    return made
 
 
 def _by(loss: Loss, method: Method) -> Method:
@@ -130,10 +139,18 @@ def named(name: str) -> Method:
 
 def quick_enough(methods: Mapping[str, Method], n_items: int) -> tuple[dict[str, Method], list[str]]:
     """The methods that nobody asked for by name, but for one that is too slow for so many items; a remark if it is left out."""
-    if "tmmsrec-plus" not in methods or n_items <= MANY:
+    slow = [name for name in PLUS if name in methods]
+    if not slow or n_items <= MANY:
         return dict(methods), []
-    said = f"tmmsrec-plus was left out: it compares every item with every other, and {n_items:,} are many"
-    return {n: m for n, m in methods.items() if n != "tmmsrec-plus"}, [f"{said}; --method tmmsrec-plus trains it all the same."]
+    said = f"{' and '.join(slow)} left out: every item is compared with every other, and {n_items:,} are many"
+    return {n: m for n, m in methods.items() if n not in slow}, [f"{said}; --method {slow[0]} trains it all the same."]
+
+
+def refitted(methods: Mapping[str, Method], recipe: Recipe) -> tuple[dict[str, Method], list[str]]:
+    """The methods that can be trained again on validation events where that is asked for, and a remark on those that cannot."""
+    not_so = [name for name, method in methods.items() if method.within is not None and recipe.training_of(name).refit]
+    said = "its network and the network's weight are chosen by validation events, which a refit would learn"
+    return {n: m for n, m in methods.items() if n not in not_so}, [f"{name} was left out: {said}." for name in not_so]
 
 
 def fitting(methods: Mapping[str, Method], dataset: Dataset) -> tuple[dict[str, Method], list[str]]:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from tmmsrec.data.store import atomic_text, read_about
 from tmmsrec.fit import describe, fit
 from tmmsrec.lists import described, enough, lists
 from tmmsrec.loop import Fitted, Watch
-from tmmsrec.models.base import Method, Model
+from tmmsrec.models.base import Method, Model, learned_numbers
 from tmmsrec.processes import Processes
 from tmmsrec.ranking import Ranks, rank_shared
 from tmmsrec.study.circumstances import peak_memory, versions
@@ -177,6 +177,7 @@ def _fit(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Model
         seed=job.seed,
         folder=folder,
         watch=watch,
+        known=lambda method, training: _known(replace(job, method=method, training=training), dataset, folder.parent, watch),
     )
     if not Processes.here().first:
         return fitted.model
@@ -187,6 +188,14 @@ def _fit(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Model
     for checkpoint in folder.rglob("checkpoint.safetensors"):
         checkpoint.unlink()
     return fitted.model
+
+
+def _known(job: Job, dataset: Dataset, root: Path, watch: Watch | None) -> Fitted:
+    """What is within another method's job, as a run of its own: alone or in others, it is never trained twice."""
+    done = run(job, dataset, root, watch=watch, test=False)
+    told = done.about["fit"]
+    best = float("nan") if told["best"] is None else told["best"]
+    return Fitted(done.model(dataset), best, told["best_epoch"], done.history, told["seconds"])
 
 
 def _test(done: Run, dataset: Dataset, model: Model) -> None:
@@ -265,7 +274,7 @@ def _about(job: Job, dataset: Dataset, fitted: Fitted) -> dict[str, Any]:
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, **dataset.table2()},
         "fit": describe(fitted),
         "seconds": {"fit": round(fitted.seconds, 2)},
-        "parameters": sum(p.numel() for p in fitted.model.parameters() if p.requires_grad),
+        "parameters": learned_numbers(job.method, fitted.model),
         "versions": versions(),
         "processes": Processes.here().size,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tmmsrec import values
 from tmmsrec.data.dataset import Dataset
@@ -77,9 +77,12 @@ class Entrant:
     def quick(self) -> Entrant:
         """The same method narrow, trained for a few epochs with its first setting."""
         widths = {f.name: getattr(self.method, f.name) for f in dataclasses.fields(self.method)}  # type: ignore[arg-type]
-        small = {"width": min(widths["width"], QUICK_WIDTH)} if "width" in widths else {}
+        small: dict[str, Any] = {"width": min(widths["width"], QUICK_WIDTH)} if "width" in widths else {}
         small |= {"pretraining_epochs": 1} if "pretraining_epochs" in widths else {}
         training = dataclasses.replace(self.training, epochs=QUICK_EPOCHS, rows=512, every=min(self.training.every, QUICK_EPOCHS))
+        if (within := self.method.within) is not None:
+            inner = Entrant(within.method, within.training or self.training).quick()
+            small |= {within.name: inner.method, f"{within.name}_training": inner.training}
         return Entrant(dataclasses.replace(self.method, **small), training, self.grid[:1])  # type: ignore[type-var]
 
     def _setting(self, changes: tuple[str, ...]) -> Setting:
