@@ -25,7 +25,8 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
-from tmmsrec.loop import Lesson, Loop
+from tmmsrec.lesson import Lesson
+from tmmsrec.loop import Loop
 from tmmsrec.training import Training
 
 ITEMS, BLOCK = 100_000, 1 << 22

@@ -67,7 +67,8 @@ def measure(name: str, seconds: float) -> dict[str, float | int | None]:
 def _rate(method: Method, model: Model, parts: Parts, seconds: float) -> float:
     """Targets per second over whole steps, the first one left out, for about so many seconds."""
     from tmmsrec.data.negatives import Sampler
-    from tmmsrec.loop import Lesson, Loop
+    from tmmsrec.lesson import Lesson
+    from tmmsrec.loop import Loop
     from tmmsrec.training import Training
 
     sampler = Sampler(parts.train, ITEMS, method.negatives)

@@ -20,7 +20,8 @@ from tmmsrec.data.batch import Batch, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut, Parts
-from tmmsrec.loop import Lesson, Loop
+from tmmsrec.lesson import Lesson
+from tmmsrec.loop import Loop
 from tmmsrec.models.base import Model
 from tmmsrec.models.sequential import Sequential, SequentialModel
 from tmmsrec.nn.time import TIE, Nothing

@@ -36,7 +36,8 @@ def run(desk: Desk) -> None:
     from tmmsrec.data.dataset import Dataset
     from tmmsrec.data.interactions import Interactions
     from tmmsrec.data.split import Part
-    from tmmsrec.loop import Lesson, Loop, Progress
+    from tmmsrec.lesson import Lesson
+    from tmmsrec.loop import Loop, Progress
     from tmmsrec.training import Adam, Training
 
     how, wanted = desk.setting, method(desk.setting, "--padding" in sys.argv)

@@ -34,7 +34,8 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
-from tmmsrec.loop import Lesson, Loop
+from tmmsrec.lesson import Lesson
+from tmmsrec.loop import Loop
 from tmmsrec.processes import Processes, joined
 from tmmsrec.study.charts import Curve, Lines
 from tmmsrec.training import Training

@@ -17,7 +17,8 @@ from tmmsrec.checkpoint import Saver
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
-from tmmsrec.loop import Fitted, Lesson, Loop, Watch, validated
+from tmmsrec.lesson import Lesson
+from tmmsrec.loop import Fitted, Loop, Watch, validated
 from tmmsrec.models.base import Method, Model
 from tmmsrec.processes import Processes
 from tmmsrec.training import Training
@@ -37,6 +38,7 @@ class Start:
         best: their value in validation, which an epoch has to beat; where none does, ``Fitted.best_epoch`` is -1.
         taught: the training events hold items 1..taught only, and only those stand against the targets; None for all.
         known: trains what is within the method, or knows it trained; None to train it here.
+        exclude_seen: items that a user has met are left out in validation, as they will be in the test.
     """
 
     method: Method
@@ -46,6 +48,7 @@ class Start:
     best: float = -1.0
     taught: int | None = None
     known: Known | None = None
+    exclude_seen: bool = False
 
 
 def fit(
@@ -59,6 +62,7 @@ def fit(
     folder: Path | None = None,
     watch: Watch | None = None,
     known: Known | None = None,
+    exclude_seen: bool = False,
 ) -> Fitted:
     """Train a method and keep the weights that do best on the validation part.
 
@@ -72,6 +76,7 @@ def fit(
         folder: where the checkpoint and log.jsonl stand; a checkpoint of the same job found there is taken up again.
         watch: told of the progress.
         known: trains what is within the method (``Method.within``), or knows it trained; trained here if not given.
+        exclude_seen: leave items that a user has met out in validation, as they will be in the test.
 
     Raises:
         ValueError: a part of the wrong name, so that a test part cannot slip in; or a modality is missing; or a refit is asked for
@@ -84,7 +89,7 @@ def fit(
             f"training.refit: the {method.within.name} of {type(method).__name__} and its weight are chosen by validation events, "
             "which a refit would learn; leave it false"
         )
-    start = Start(method, dataset, known=known)
+    start = Start(method, dataset, known=known, exclude_seen=exclude_seen)
     chosen = go_on(start, train=train, valid=valid, training=training, seed=seed, folder=folder, watch=watch)
     if not training.refit or chosen.best_epoch < 0:
         return chosen
@@ -150,11 +155,10 @@ def _fit(
     model.prepare(train)
     model.observe(train)
     if not model.trainable:
-        watched = metrics.parse(training.metric), Processes.here(), method.history
-        reached = float("nan") if valid is None else validated(model, valid, *watched, not valid.reads_as(train))
-        return Fitted(model.eval(), reached, -1)
+        return Fitted(model.eval(), float("nan") if valid is None else _reached(start, model, train, valid, training), -1)
     stops = [hashlib.sha256(part.stop.tobytes()).hexdigest() for part in (train, valid) if part is not None]
-    job = values.key(start.method, training, [dataset.fingerprint, seed, *stops, *([start.key] if start.key else [])])
+    apart = [*([start.key] if start.key else []), *(["seen left out"] if start.exclude_seen else [])]
+    job = values.key(start.method, training, [dataset.fingerprint, seed, *stops, *apart])
     among = dataset.n_items if start.taught is None else start.taught
     sampler, before, seconds = Sampler(train, among, method.negatives), method.pretraining, 0.0
     if before is not None and start.carry is None:
@@ -165,9 +169,9 @@ def _fit(
         seconds = Loop(model, lesson, None, how, seed).run(saver, watch).seconds
     lesson = Lesson(model.loss, train, method.row(training.windows), method.history, sampler, training.rows)
     saver = Saver(folder, job) if folder is not None else None
-    fitted = Loop(model, lesson, valid, training, seed, start.best).run(saver, watch)
+    fitted = Loop(model, lesson, valid, training, seed, start.best, start.exclude_seen).run(saver, watch)
     if within is not None and valid is not None:
-        fitted = _settled(fitted, train, valid, training, method.history)
+        fitted = _settled(start, fitted, train, valid, training)
         seconds += within.seconds
     return replace(fitted, seconds=fitted.seconds + seconds)
 
@@ -189,21 +193,26 @@ def _within(
             trained = start.known(within.method, how)
         else:
             mine = folder / within.name if folder is not None else None
-            trained = _fit(Start(within.method, start.dataset), train, valid, how, seed, mine, watch)
+            inside = Start(within.method, start.dataset, exclude_seen=start.exclude_seen)
+            trained = _fit(inside, train, valid, how, seed, mine, watch)
         inner.load_state_dict(trained.model.state_dict())
     return trained
 
 
-def _settled(fitted: Fitted, train: Part, valid: Part, training: Training, history: int) -> Fitted:
+def _settled(start: Start, fitted: Fitted, train: Part, valid: Part, training: Training) -> Fitted:
     """The model with what is chosen by validation values once it is trained."""
-    asked = metrics.parse(training.metric), Processes.here(), history
     begun = time.perf_counter()
 
     def reached() -> float:
-        return validated(fitted.model, valid, *asked, not valid.reads_as(train))
+        return _reached(start, fitted.model, train, valid, training)
 
     fitted.model.settle(reached)
     return replace(fitted, best=reached(), seconds=fitted.seconds + time.perf_counter() - begun)
+
+
+def _reached(start: Start, model: Model, train: Part, valid: Part, training: Training) -> float:
+    how = {"history": start.method.history, "observe": not valid.reads_as(train), "exclude_seen": start.exclude_seen}
+    return validated(model, valid, metrics.parse(training.metric), Processes.here(), **how)
 
 
 def _grown(train: Part, valid: Part) -> Part:

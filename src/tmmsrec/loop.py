@@ -19,12 +19,12 @@ from torch import Tensor
 from tmmsrec import metrics
 from tmmsrec.checkpoint import Checkpoint, Saver
 from tmmsrec.data.ahead import ahead
-from tmmsrec.data.batch import Batch, Per, Rows, training_batches
-from tmmsrec.data.negatives import Sampler
+from tmmsrec.data.batch import Batch
 from tmmsrec.data.split import Part
+from tmmsrec.lesson import Lesson
 from tmmsrec.models.base import Model
 from tmmsrec.optimiser import clip, optimiser
-from tmmsrec.processes import ALONE, Processes
+from tmmsrec.processes import Processes
 from tmmsrec.ranking import rank_shared
 from tmmsrec.sharing import shared
 from tmmsrec.training import Training
@@ -77,48 +77,9 @@ class Fitted:
 Watch = Callable[[Progress], None]
 
 
-def validated(model: Model, valid: Part, metric: metrics.Metric, processes: Processes, history: int, observe: bool) -> float:
-    """What a model reaches on a validation part as it stands; ``observe`` as for ``rank``."""
-    return float(metric(rank_shared(model, valid, processes, history=history, observe=observe).ranks).mean())
-
-
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """What is learned: a loss, and the rows it is taken over.
-
-    Attributes:
-        loss: of a batch.
-        part: a training part.
-        per: what a row is.
-        length: most events read per row.
-        sampler: of the negatives.
-        most: rows in a pass, None for all.
-    """
-
-    loss: Callable[[Batch], Tensor]
-    part: Part
-    per: Per
-    length: int
-    sampler: Sampler
-    most: int | None = None
-
-    def __len__(self) -> int:
-        rows = len(Rows.of(self.part, self.length, self.per))
-        return rows if self.most is None else min(rows, self.most)
-
-    def batches(self, size: int, seed: tuple[int, ...], skip: int, processes: Processes = ALONE) -> Iterator[Batch]:
-        """One pass, or this process's share of it."""
-        return training_batches(
-            self.part,
-            size=size,
-            length=self.length,
-            sampler=self.sampler,
-            seed=seed,
-            skip=skip,
-            per=self.per,
-            most=self.most,
-            share=processes.share if processes.size > 1 else None,
-        )
+def validated(model: Model, valid: Part, metric: metrics.Metric, processes: Processes, **how: Any) -> float:
+    """What a model reaches on a validation part as it stands; ``history``, ``observe`` and ``exclude_seen`` as for ``rank``."""
+    return float(metric(rank_shared(model, valid, processes, **how).ranks).mean())
 
 
 class Loop:
@@ -127,13 +88,24 @@ class Loop:
     Where there are several processes, each has its share of every batch and of the users in validation, and all of them make the
     same steps; the first of them writes and speaks.
 
-    ``best`` is the validation value that an epoch has to beat to be kept: what the model it goes on from has already.
+    ``best`` is the validation value that an epoch has to beat to be kept: what the model it goes on from has already; with
+    ``exclude_seen`` items that a user has met are left out where it is taken.
     """
 
-    def __init__(self, model: Model, lesson: Lesson, valid: Part | None, training: Training, seed: int, best: float = -1.0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        lesson: Lesson,
+        valid: Part | None,
+        training: Training,
+        seed: int,
+        best: float = -1.0,
+        exclude_seen: bool = False,
+    ) -> None:
         self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
         # Before a question of validation more may be read than is learned from: of users who are not, and of later days.
         self.reads_more = valid is not None and not valid.reads_as(lesson.part)
+        self.asked = {"history": lesson.length, "observe": self.reads_more, "exclude_seen": exclude_seen}
         self.processes = Processes.here()
         self.metric = metrics.parse(training.metric)
         self.steps = -(-len(lesson) // training.batch)
@@ -231,7 +203,7 @@ class Loop:
             if last:
                 self._keep()
         elif (state.epoch + 1) % how.every == 0 or last:
-            value = validated(self.model, self.valid, self.metric, self.processes, self.lesson.length, self.reads_more)
+            value = validated(self.model, self.valid, self.metric, self.processes, **self.asked)
             if value > state.best:
                 state.best = value
                 self._keep()

@@ -210,10 +210,16 @@ def own_training(name: str) -> Training | None:
 
 
 def space(name: str, method: Method, training: Training) -> dict[str, Axis]:
-    """What tuning may change of the method of this name, or of a variant of it, and of its training; empty for a floor."""
+    """What tuning may change of the method of this name, or of a variant of it, and of its training; empty for a floor.
+
+    What is within it is tuned where it stands alone.
+    """
     if name in FLOORS:
         return {}
-    return {**_axes(method, ""), **_axes(training, "training."), **_OWN_SPACES.get(name, {})}
+    own = _axes(method, "")
+    if method.within is not None:
+        own = {path: axis for path, axis in own.items() if not path.startswith(method.within.name)}
+    return {**own, **_axes(training, "training."), **_OWN_SPACES.get(name, {})}
 
 
 def _axes(value: Any, prefix: str) -> dict[str, Axis]:

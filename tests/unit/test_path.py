@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tmmsrec import zoo
+from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.shop import Shop, write_shop
-from tmmsrec.study.path import Inputs, Outcome, Recipe, best_in_validation, whole_path
+from tmmsrec.study.path import Inputs, Outcome, Recipe, best_in_validation, never_twice, whole_path
 from tmmsrec.study.run import Job, Run
+from tmmsrec.study.words import remarks
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +23,10 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def walked(raw: Path, out: Path, *methods: str) -> Outcome:
+def walked(raw: Path, out: Path, *methods: str, exclude_seen: bool = False) -> Outcome:
     inputs = Inputs(raw / "interactions.csv", raw / "items.csv")
-    return whole_path(inputs, Recipe(methods=methods, changes=(), training_changes=("epochs=2",), features=16), out)
+    made = Recipe(methods=methods, changes=(), training_changes=("epochs=2",), features=16, exclude_seen=exclude_seen)
+    return whole_path(inputs, made, out)
 
 
 @pytest.mark.parametrize("method", ["tmmsrec-plus", "sasrec"])
@@ -30,6 +35,30 @@ def test_a_sample_has_the_rank_of_the_test(raw: Path, tmp_path: Path, method: st
     assert len(outcome.report.samples) == 3
     for shown, tested in ranks(outcome):
         assert shown == pytest.approx(tested, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["tmmsrec-plus", "sasrec"])
+def test_what_was_seen_can_be_left_out_of_everything(raw: Path, tmp_path: Path, method: str) -> None:
+    outcome = walked(raw, tmp_path / "out", method, exclude_seen=True)
+    assert all(runs[0].job.exclude_seen for runs in outcome.report.runs.values())
+    assert any("items the user has met are left out of the ranking" in one for one in remarks(outcome.report))
+    for one in outcome.report.samples:
+        assert not {had.item for had in one.history} & {given.item for given in one.recommended}
+    for (shown, tested), one in zip(ranks(outcome), outcome.report.samples, strict=True):
+        had = one.taken.item in {item.item for item in one.history}  # then it was left out itself, and stands last
+        assert had or shown == pytest.approx(tested, abs=1e-6)
+
+
+def test_where_nobody_meets_an_item_twice_it_is_said(raw: Path, tmp_path: Path) -> None:
+    log = Interactions.of(np.repeat([0, 1], 4), [1, 2, 3, 3, 2, 3, 1, 4], np.arange(8) * 86400)
+    never = Dataset.in_memory("never", log, 4, {}, None)
+    (said,) = never_twice(never)  # the one that is met again is held out
+    assert "--exclude-seen" in said
+    again = Interactions.of(np.repeat([0, 1], 4), [1, 1, 3, 4, 2, 3, 1, 4], np.arange(8) * 86400)
+    assert never_twice(Dataset.in_memory("again", again, 4, {}, None)) == []
+    assert any("--exclude-seen" in note for note in walked(raw, tmp_path / "out").report.notes) == bool(
+        never_twice(walked(raw, tmp_path / "out").dataset)
+    )
 
 
 def test_floors_alone_are_shown_too_and_do_not_know_the_answer(raw: Path, tmp_path: Path) -> None:

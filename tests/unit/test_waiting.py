@@ -13,7 +13,8 @@ from tmmsrec import zoo
 from tmmsrec.data.batch import training_batches
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
-from tmmsrec.loop import Lesson, Loop
+from tmmsrec.lesson import Lesson
+from tmmsrec.loop import Loop
 from tmmsrec.nn.losses import BCE, GBCE, CrossEntropy, InfoNCE, SampledSoftmax
 from tmmsrec.training import Adam, Training
 

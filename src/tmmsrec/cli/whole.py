@@ -9,7 +9,7 @@ import typer
 
 from tmmsrec.cli import prepare as options
 from tmmsrec.cli import screen
-from tmmsrec.cli.train import Quiet, Seed, Sets, Trainings
+from tmmsrec.cli.train import Quiet, Seed, Seen, Sets, Trainings
 
 if TYPE_CHECKING:
     from tmmsrec.study.path import Outcome
@@ -43,6 +43,7 @@ def run(
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
     sets: Sets = None,
     training: Trainings = None,
+    exclude_seen: Seen = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -60,6 +61,7 @@ def run(
         changes=(*([] if width is None else [f"width={width}"]), *(sets or [])),
         training_changes=tuple(trainings),
         seed=seed,
+        exclude_seen=exclude_seen,
     )
     columns = options.roles(user_column, item_column, time_column, item_id_column, image_column)
     inputs = Inputs(interactions, items, images, format, columns, name)  # type: ignore[arg-type]
@@ -111,7 +113,8 @@ def told(outcome: Outcome) -> None:
         _sample(report.samples[0], report.about.name)
     screen.say("")
     screen.say(f"  {folder / 'report.html'}    the page; report.md and report.tex beside it say the same")
-    ask = screen.command("recommend", folder / "bundle", "--user", outcome.dataset.users[0], "--explain")
+    seen = ["--exclude-seen"] if report.about.first.job.exclude_seen else []
+    ask = screen.command("recommend", folder / "bundle", "--user", outcome.dataset.users[0], *seen, "--explain")
     screen.say(f"  {folder / 'bundle'}    {report.about.name}: {ask}")
     screen.say(f"  {folder / 'runs'}    every run; {folder / 'data'} the Dataset")
 

@@ -169,28 +169,6 @@ def with_beside(scores: Tensor, beside: dict[str, Beside]) -> Tensor:
     return Beside.of(list(beside.values())).added(scores) if beside else scores
 
 
-class PairMethod(Method):
-    """A method that knows users by rows of their own, reads no history, and is trained on pairs of user and item."""
-
-    reads_users: ClassVar[bool] = True
-    modalities: tuple[str, ...]
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Ids and the named features."""
-        return ("id", *self.modalities)
-
-    @property
-    def history(self) -> int:
-        """None."""
-        return 0
-
-    @property
-    def per(self) -> Per:
-        """Pairs of user and item."""
-        return "event"
-
-
 def features_of(dataset: Dataset, modalities: Iterable[str]) -> list[Features]:
     """The features of the named modalities, ids left out; raises ValueError that says which the dataset lacks."""
     found = []

@@ -15,7 +15,8 @@ from tmmsrec.data.batch import Batch
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
-from tmmsrec.models.base import Model, PairMethod, features_of
+from tmmsrec.models.base import Model, features_of
+from tmmsrec.models.pairs import PairMethod
 from tmmsrec.nn.dropout import Dropout
 from tmmsrec.nn.graph import Memory
 from tmmsrec.nn.items import LearnedRows

@@ -16,7 +16,8 @@ from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.split import Part
-from tmmsrec.models.base import PairMethod, VectorModel, features_of
+from tmmsrec.models.base import VectorModel, features_of
+from tmmsrec.models.pairs import PairMethod
 from tmmsrec.nn.dots import dots
 from tmmsrec.nn.graph import Edges, Memory, UserItemGraph
 from tmmsrec.nn.items import LearnedRows

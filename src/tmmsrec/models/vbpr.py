@@ -12,7 +12,8 @@ from tmmsrec.data.batch import Batch
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
-from tmmsrec.models.base import PairMethod, VectorModel, features_of
+from tmmsrec.models.base import VectorModel, features_of
+from tmmsrec.models.pairs import PairMethod
 from tmmsrec.nn.dots import dots
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.nn.losses import bpr

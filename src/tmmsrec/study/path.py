@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from tmmsrec import memory, values, zoo
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
@@ -88,11 +90,15 @@ def whole_path(
     left_out += slow + chosen_once
     for note in (*notes, *left_out):
         listener.note(note)
-    runs = _runs(methods, trainings, dataset, recipe.seed, out / "runs", listener)
+    once = [] if recipe.exclude_seen else never_twice(dataset)
+    for note in once:
+        listener.note(note)
+    runs = _runs(methods, trainings, dataset, recipe, out / "runs", listener)
     subject, why = best_in_validation(runs)
     listener.note(why)
     recommender = _bundle(subject, runs[subject], dataset, out / "bundle", stages, listener)
-    shown = samples(_before_the_last(runs[subject], dataset), seed=recipe.seed, source=source_of(dataset))
+    asked = _before_the_last(runs[subject], dataset)
+    shown = samples(asked, seed=recipe.seed, source=source_of(dataset), exclude_seen=recipe.exclude_seen)
     by_seed = {name: [run] for name, run in runs.items()}
     report = Report(
         dataset,
@@ -100,7 +106,7 @@ def whole_path(
         subject,
         ceiling or {},
         shown,
-        (*notes, *left_out, why, *told_of(methods, recipe)),
+        (*notes, *left_out, *once, why, *told_of(methods, recipe)),
     )
     told = chapter(report)
     publish(Document(told.title, [told]), out / "report")
@@ -181,19 +187,30 @@ def _runs(
     methods: Mapping[str, Method],
     trainings: Mapping[str, Training],
     dataset: Dataset,
-    seed: int,
+    recipe: Recipe,
     root: Path,
     listener: Listener,
 ) -> dict[str, Run]:
     found = {}
     for name, method in methods.items():
-        job = Job(method, trainings[name], seed=seed)
+        job = Job(method, trainings[name], seed=recipe.seed, exclude_seen=recipe.exclude_seen)
         there = (root / job.key(dataset) / "run.json").exists()
         listener.stage(f"{name}: as before" if there else f"{name}")
         for line in [] if there or name in zoo.FLOORS else memory.told(method, dataset, job.training):
             listener.note(line)
         found[name] = run(job, dataset, root, watch=None if there else listener.training(name))
     return found
+
+
+def never_twice(dataset: Dataset) -> list[str]:
+    """A remark where nobody meets an item twice in the training part: what lists are then better without."""
+    log, train = dataset.interactions, LeaveOneOut().cut(dataset.interactions).train
+    mine = np.arange(len(log)) < np.repeat(log.offsets[:-1] + train.stop, log.lengths)
+    if (log.met_before() & mine).any():
+        return []
+    return [
+        "Nobody meets an item twice before the validation events; --exclude-seen leaves what a user has met out of the rankings."
+    ]
 
 
 def best_in_validation(runs: Mapping[str, Run]) -> tuple[str, str]:

@@ -59,6 +59,7 @@ class Recipe:
         training: how those are trained that have no training of their own in the zoo.
         training_changes: ``field=value`` for every training.
         seed: of everything random.
+        exclude_seen: leave items that a user has met out of the rankings, in validation and in the test.
     """
 
     preparation: Preparation = Preparation()
@@ -73,6 +74,7 @@ class Recipe:
     training: Training = TRAINING
     training_changes: tuple[str, ...] = ()
     seed: int = 0
+    exclude_seen: bool = False
 
     def training_of(self, name: str) -> Training:
         """How the method of this name is trained.  Raises ValueError for a change that cannot be made."""

@@ -54,7 +54,7 @@ class Job:
         training: how.
         split: which events are held out.
         seed: of everything random.
-        exclude_seen: leave out seen items when ranking the test part.
+        exclude_seen: leave out items that a user has met, in validation and in the test.
     """
 
     method: Method
@@ -69,7 +69,8 @@ class Job:
 
     def key(self, dataset: Dataset) -> str:
         """The name of the run's folder."""
-        return values.key(self, [dataset.fingerprint, FORMAT, LEARNING])
+        # It was once left out in the test alone, and other epochs were chosen.
+        return values.key(self, [dataset.fingerprint, FORMAT, LEARNING, *(["in validation too"] if self.exclude_seen else [])])
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +178,7 @@ def _fit(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Model
         seed=job.seed,
         folder=folder,
         watch=watch,
+        exclude_seen=job.exclude_seen,
         known=lambda method, training: _known(replace(job, method=method, training=training), dataset, folder.parent, watch),
     )
     if not Processes.here().first:

@@ -72,7 +72,14 @@ class Sample:
 
 
 def samples(
-    recommender: Recommender, *, users: int = 3, k: int = 6, newest: int = 5, seed: int = 0, source: pictures.Pictures | None = None
+    recommender: Recommender,
+    *,
+    users: int = 3,
+    k: int = 6,
+    newest: int = 5,
+    seed: int = 0,
+    source: pictures.Pictures | None = None,
+    exclude_seen: bool = False,
 ) -> list[Sample]:
     """Users drawn by lot, asked about just before their last event.
 
@@ -83,14 +90,16 @@ def samples(
         newest: how many events of the history are shown.
         seed: of the lot.
         source: where the pictures are.
+        exclude_seen: leave out what a user has met.
     """
     dataset, log = recommender.dataset, recommender.dataset.interactions
     able = np.flatnonzero(log.lengths >= 3)
     chosen = np.random.default_rng(seed).choice(able, min(users, len(able)), replace=False)
-    return [_sample(recommender, int(user), k, newest, _Pages(dataset, source)) for user in chosen]
+    pages = _Pages(dataset, source)
+    return [_sample(recommender, int(user), k, newest, pages, exclude_seen) for user in chosen]
 
 
-def _sample(recommender: Recommender, user: int, k: int, newest: int, pages: _Pages) -> Sample:
+def _sample(recommender: Recommender, user: int, k: int, newest: int, pages: _Pages, exclude_seen: bool) -> Sample:
     dataset, log = recommender.dataset, recommender.dataset.interactions
     start, last = int(log.offsets[user]), int(log.offsets[user + 1]) - 1
     ids = dataset.catalog.ids
@@ -98,15 +107,18 @@ def _sample(recommender: Recommender, user: int, k: int, newest: int, pages: _Pa
     taken, at = ids[int(log.items[last])], int(log.times[last])
     # A method with user rows knows the user by its row only; all others are shown the events before the target.
     who: dict[str, Any] = {"user": dataset.users[user]} if recommender.method.reads_users else {"history": history}
-    given = recommender.recommend(**who, at=at, k=k)
-    placed = recommender.explain(**who, items=[taken], at=at)[0]
+    given = recommender.recommend(**who, at=at, k=k, exclude_seen=exclude_seen)
+    rank = recommender.explain(**who, items=[taken], at=at)[0].rank
+    if exclude_seen:
+        had = list(dict.fromkeys(item for item, _ in history))
+        rank -= sum(one.rank < rank for one in recommender.explain(**who, items=had, at=at))
     return Sample(
         user=str(dataset.users[user]),
         at=day(at),
         history=tuple(pages.shown(item, day(when)) for item, when in history[-newest:]),
         recommended=tuple(pages.recommended(r, hit=r.item == taken) for r in given),
         taken=pages.shown(taken, day(at)),
-        rank=float(placed.rank),
+        rank=float(rank),
         earlier=max(0, len(history) - newest),
     )
 
