@@ -71,7 +71,8 @@ def tried(method: Method, how: Training, dataset: Dataset) -> None:
         np.testing.assert_allclose(found, expected, atol=1.0)  # two scores that nearly tie may change places
         assert (found == expected).mean() > 0.9
         listed = lists(there, parts.test, history=method.history)
-        assert ((listed.items == parts.test.targets[:, None]).any(1) == (found < 10)).mean() > 0.9
+        if there.trainable:  # what only counts ties at the end of its lists
+            assert ((listed.items == parts.test.targets[:, None]).any(1) == (found < 10)).mean() > 0.9
         fitted = training_module.fit(method, dataset, train=parts.train, valid=parts.valid, training=how)
         if fitted.history:
             assert np.isfinite(fitted.history[0]["loss"])

@@ -49,6 +49,7 @@ HOW: dict[str, dict[str, object]] = {
     "mlp4rec": FASTER,
     "tmmsrec-plus": {"optimiser": Adam(lr=0.05, decay=0.97), "batch": 16},
     "tmmsrec-plus-now": {"optimiser": Adam(lr=0.05, decay=0.97), "batch": 16},
+    "tmmsrec-plus-sasrec": {"optimiser": Adam(lr=0.05, decay=0.97), "batch": 16},
 }
 # Their states are weighted means of item rows, and the same rows score: what goes with what can be told, but not which comes first.
 SYMMETRIC = ("trimlp-ensemble",)
