@@ -63,7 +63,7 @@ def _rows(name: str, method: Sequential, dataset: Dataset, parts: Parts, count: 
     model = method.build(dataset)
     sampler = Sampler(parts.train, dataset.n_items, method.negatives)
     lesson = Lesson(model.loss, parts.train, method.per, LENGTH, sampler)
-    loop = Loop(model, lesson, parts.valid, Training(), 0)
+    loop = Loop(model, lesson, None, Training(), 0)
     model.train()
     loop.step(next(_sample(parts, sampler, 1, size=16)))  # first-call costs are nobody's
     turns = [_turns(loop, batch, tries) for batch in _sample(parts, sampler, count)]

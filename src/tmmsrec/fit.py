@@ -17,10 +17,9 @@ from tmmsrec.checkpoint import Saver
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
-from tmmsrec.lesson import Lesson
-from tmmsrec.loop import Fitted, Loop, Watch, validated
+from tmmsrec.lesson import Exam, Lesson
+from tmmsrec.loop import Fitted, Loop, Watch
 from tmmsrec.models.base import Method, Model
-from tmmsrec.processes import Processes
 from tmmsrec.training import Training
 
 Known = Callable[[Method, Training], Fitted]
@@ -61,8 +60,6 @@ def fit(
     seed: int = 0,
     folder: Path | None = None,
     watch: Watch | None = None,
-    known: Known | None = None,
-    exclude_seen: bool = False,
 ) -> Fitted:
     """Train a method and keep the weights that do best on the validation part.
 
@@ -75,8 +72,6 @@ def fit(
         seed: of parameters, order, negatives and dropout.
         folder: where the checkpoint and log.jsonl stand; a checkpoint of the same job found there is taken up again.
         watch: told of the progress.
-        known: trains what is within the method (``Method.within``), or knows it trained; trained here if not given.
-        exclude_seen: leave items that a user has met out in validation, as they will be in the test.
 
     Raises:
         ValueError: a part of the wrong name, so that a test part cannot slip in; or a modality is missing; or a refit is asked for
@@ -84,12 +79,27 @@ def fit(
         FloatingPointError: the loss became NaN or infinite (epoch and remedy are named).
         DataProblem: the folder holds the checkpoint of another job, or the machine has too little memory (see ``memory.check``).
     """
-    if training.refit and method.within is not None:
+    start = Start(method, dataset)
+    return learn(start, train=train, valid=valid, training=training, seed=seed, folder=folder, watch=watch)
+
+
+def learn(
+    start: Start,
+    *,
+    train: Part,
+    valid: Part,
+    training: Training,
+    seed: int = 0,
+    folder: Path | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """``fit``, from a start."""
+    within = start.method.within
+    if training.refit and within is not None:
         raise ValueError(
-            f"training.refit: the {method.within.name} of {type(method).__name__} and its weight are chosen by validation events, "
+            f"training.refit: the {within.name} of {type(start.method).__name__} and its weight are chosen by validation events, "
             "which a refit would learn; leave it false"
         )
-    start = Start(method, dataset, known=known, exclude_seen=exclude_seen)
     chosen = go_on(start, train=train, valid=valid, training=training, seed=seed, folder=folder, watch=watch)
     if not training.refit or chosen.best_epoch < 0:
         return chosen
@@ -154,8 +164,12 @@ def _fit(
     within = _within(start, model, train, valid, training, seed, folder, watch)
     model.prepare(train)
     model.observe(train)
+    exam = None
+    if valid is not None:
+        reads_more = not valid.reads_as(train)
+        exam = Exam(valid, metrics.parse(training.metric), method.history, reads_more, start.exclude_seen)
     if not model.trainable:
-        return Fitted(model.eval(), float("nan") if valid is None else _reached(start, model, train, valid, training), -1)
+        return Fitted(model.eval(), float("nan") if exam is None else exam(model), -1)
     stops = [hashlib.sha256(part.stop.tobytes()).hexdigest() for part in (train, valid) if part is not None]
     apart = [*([start.key] if start.key else []), *(["seen left out"] if start.exclude_seen else [])]
     job = values.key(start.method, training, [dataset.fingerprint, seed, *stops, *apart])
@@ -169,9 +183,9 @@ def _fit(
         seconds = Loop(model, lesson, None, how, seed).run(saver, watch).seconds
     lesson = Lesson(model.loss, train, method.row(training.windows), method.history, sampler, training.rows)
     saver = Saver(folder, job) if folder is not None else None
-    fitted = Loop(model, lesson, valid, training, seed, start.best, start.exclude_seen).run(saver, watch)
-    if within is not None and valid is not None:
-        fitted = _settled(start, fitted, train, valid, training)
+    fitted = Loop(model, lesson, exam, training, seed, start.best).run(saver, watch)
+    if within is not None and exam is not None:
+        fitted = _settled(fitted, exam)
         seconds += within.seconds
     return replace(fitted, seconds=fitted.seconds + seconds)
 
@@ -199,20 +213,11 @@ def _within(
     return trained
 
 
-def _settled(start: Start, fitted: Fitted, train: Part, valid: Part, training: Training) -> Fitted:
+def _settled(fitted: Fitted, exam: Exam) -> Fitted:
     """The model with what is chosen by validation values once it is trained."""
     begun = time.perf_counter()
-
-    def reached() -> float:
-        return _reached(start, fitted.model, train, valid, training)
-
-    fitted.model.settle(reached)
-    return replace(fitted, best=reached(), seconds=fitted.seconds + time.perf_counter() - begun)
-
-
-def _reached(start: Start, model: Model, train: Part, valid: Part, training: Training) -> float:
-    how = {"history": start.method.history, "observe": not valid.reads_as(train), "exclude_seen": start.exclude_seen}
-    return validated(model, valid, metrics.parse(training.metric), Processes.here(), **how)
+    fitted.model.settle(lambda: exam(fitted.model))
+    return replace(fitted, best=exam(fitted.model), seconds=fitted.seconds + time.perf_counter() - begun)
 
 
 def _grown(train: Part, valid: Part) -> Part:

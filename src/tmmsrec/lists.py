@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tmmsrec.data.batch import ranking_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Model, VectorModel
-from tmmsrec.scoring import device_of, hide_seen, passes, waiting
+from tmmsrec.scoring import by_scores, passes, waiting
 
 USERS = 10_000  # whose lists say what a model's lists are like
 SCORES = 10**10  # of these users and all items, at the most
@@ -128,11 +127,9 @@ _Told = Iterator[tuple[NDArray[np.int64], _Best]]
 
 
 def _by_scores(model: Model, k: int, part: Part, history: int, exclude_seen: bool, size: int) -> _Told:
-    device = device_of(model)
-    for chosen, batch in ranking_batches(part, size=size, length=history):
-        scores = model.score(batch.to(device))
+    for chosen, scores in by_scores(model, part, history, exclude_seen, size):
         best = _Best(k)
-        best.take(hide_seen(scores, part, chosen) if exclude_seen else scores.expand(len(chosen), -1).clone())
+        best.take(scores.expand(len(chosen), -1))
         yield chosen, best
 
 

@@ -16,16 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tmmsrec import metrics
 from tmmsrec.checkpoint import Checkpoint, Saver
 from tmmsrec.data.ahead import ahead
 from tmmsrec.data.batch import Batch
-from tmmsrec.data.split import Part
-from tmmsrec.lesson import Lesson
+from tmmsrec.lesson import Exam, Lesson
 from tmmsrec.models.base import Model
 from tmmsrec.optimiser import clip, optimiser
 from tmmsrec.processes import Processes
-from tmmsrec.ranking import rank_shared
 from tmmsrec.sharing import shared
 from tmmsrec.training import Training
 
@@ -77,37 +74,18 @@ class Fitted:
 Watch = Callable[[Progress], None]
 
 
-def validated(model: Model, valid: Part, metric: metrics.Metric, processes: Processes, **how: Any) -> float:
-    """What a model reaches on a validation part as it stands; ``history``, ``observe`` and ``exclude_seen`` as for ``rank``."""
-    return float(metric(rank_shared(model, valid, processes, **how).ranks).mean())
-
-
 class Loop:
     """One training: the state that a checkpoint holds, and what moves it.
 
     Where there are several processes, each has its share of every batch and of the users in validation, and all of them make the
     same steps; the first of them writes and speaks.
 
-    ``best`` is the validation value that an epoch has to beat to be kept: what the model it goes on from has already; with
-    ``exclude_seen`` items that a user has met are left out where it is taken.
+    ``best`` is the validation value that an epoch has to beat to be kept: what the model it goes on from has already.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        lesson: Lesson,
-        valid: Part | None,
-        training: Training,
-        seed: int,
-        best: float = -1.0,
-        exclude_seen: bool = False,
-    ) -> None:
+    def __init__(self, model: Model, lesson: Lesson, valid: Exam | None, training: Training, seed: int, best: float = -1.0) -> None:
         self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
-        # Before a question of validation more may be read than is learned from: of users who are not, and of later days.
-        self.reads_more = valid is not None and not valid.reads_as(lesson.part)
-        self.asked = {"history": lesson.length, "observe": self.reads_more, "exclude_seen": exclude_seen}
         self.processes = Processes.here()
-        self.metric = metrics.parse(training.metric)
         self.steps = -(-len(lesson) // training.batch)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
@@ -146,7 +124,7 @@ class Loop:
     def _steps(self) -> Iterator[tuple[float, int, float]]:
         """Train through what is left of the epoch; gives the share done, events and mean loss, now and then."""
         state, how = self.state, self.training
-        if self.reads_more:
+        if self.valid is not None and self.valid.observe:
             self.model.observe(self.lesson.part)
         self.model.train()
         self.model.begin_epoch(_number(self.seed, state.epoch))
@@ -203,7 +181,7 @@ class Loop:
             if last:
                 self._keep()
         elif (state.epoch + 1) % how.every == 0 or last:
-            value = validated(self.model, self.valid, self.metric, self.processes, **self.asked)
+            value = self.valid(self.model)
             if value > state.best:
                 state.best = value
                 self._keep()

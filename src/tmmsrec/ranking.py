@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tmmsrec.data.batch import ranking_batches
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Model, VectorModel
 from tmmsrec.processes import Processes
-from tmmsrec.scoring import Waiting, device_of, hide_seen, passes, vectors_of, waiting
+from tmmsrec.scoring import Waiting, by_scores, device_of, passes, vectors_of, waiting
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +111,8 @@ def _targets(part: Part, chosen: NDArray[np.int64], device: torch.device) -> Ten
 
 def _by_scores(model: Model, part: Part, history: int, exclude_seen: bool, size: int) -> _Told:
     """Places among the part's users and how their targets stand, by the scores of all items at once."""
-    device = device_of(model)
-    for chosen, batch in ranking_batches(part, size=size, length=history):
-        scores = model.score(batch.to(device))
-        if exclude_seen:
-            scores = hide_seen(scores, part, chosen)
-        tally = _Tally(scores.gather(1, _targets(part, chosen, device)[:, None]))
+    for chosen, scores in by_scores(model, part, history, exclude_seen, size):
+        tally = _Tally(scores.gather(1, _targets(part, chosen, scores.device)[:, None]))
         tally.count(scores[:, 1:])
         yield chosen, tally
 

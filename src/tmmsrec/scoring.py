@@ -43,6 +43,14 @@ def seen_by(part: Part, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(place), torch.from_numpy(items.astype(np.int64))
 
 
+def by_scores(model: Model, part: Part, history: int, exclude_seen: bool, size: int) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """Places among the part's users, ``size`` at a time, and scores of all items at once, [B, I+1], or [1, I+1] for all alike."""
+    device = device_of(model)
+    for chosen, batch in ranking_batches(part, size=size, length=history):
+        scores = model.score(batch.to(device))
+        yield chosen, hide_seen(scores, part, chosen) if exclude_seen else scores
+
+
 @dataclass(frozen=True, eq=False)
 class Waiting:
     """A block of users who wait for the items to pass.
@@ -50,19 +58,19 @@ class Waiting:
     Attributes:
         chosen: [B] their places among the part's users.
         vectors: [B, D].
-        beside: what stands beside the inner products.
+        beside: what stands beside the inner products, all of it together.
         seen: rows and items [m] that are left out.
     """
 
     chosen: NDArray[np.int64]
     vectors: Tensor
-    beside: list[Beside]
+    beside: Beside | None
     seen: tuple[Tensor, Tensor] | None
 
     def scores(self, block: Tensor, start: int, end: int) -> Tensor:
         """[B, end - start] scores of the items ``start`` to ``end - 1``, whose vectors begin the block [m, D]."""
         scores = (self.vectors @ block.T)[:, : end - start]
-        for one in [Beside.of(self.beside)] if self.beside else []:
+        if (one := self.beside) is not None:
             here = (one.items >= start) & (one.items < end)
             place = one.rows[here], one.items[here] - start
             scores.index_put_(place, one.values[here].to(scores.dtype), accumulate=True)
@@ -80,7 +88,7 @@ class Waiting:
         parts = [(self.vectors @ _wide(block).T)[SCORED * at :] for at, block in enumerate(torch.split(vectors, SCORED))]
         own = torch.cat([part.diagonal() for part in parts])[: len(vectors), None].contiguous()
         numbers, column = torch.arange(len(own), device=own.device), torch.zeros_like(items)
-        for one in [Beside.of(self.beside)] if self.beside else []:
+        if (one := self.beside) is not None:
             here = one.items == items[one.rows]
             own.index_put_((one.rows[here], column[one.rows[here]]), one.values[here].to(own.dtype), accumulate=True)
         if self.seen is not None:
@@ -99,7 +107,8 @@ def waiting(model: VectorModel, part: Part, history: int, exclude_seen: bool, si
         if exclude_seen:
             rows, items = seen_by(part, chosen)
             seen = rows.to(device), items.to(device)
-        group.append(Waiting(chosen, model.users(batch), list(model.beside(batch).values()), seen))
+        beside = list(model.beside(batch).values())
+        group.append(Waiting(chosen, model.users(batch), Beside.of(beside) if beside else None, seen))
         held += group[-1].vectors.numel()
         if held >= WAITING:
             yield group

@@ -141,20 +141,15 @@ def _of_run(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[_Foun
 
 def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: int | None = None) -> _Found:
     """Of the first ``known`` users where that is given."""
-    from tmmsrec.lists import described, enough, lists
     from tmmsrec.ranking import rank
-    from tmmsrec.study.run import per_user
+    from tmmsrec.study.run import per_user, told_of_lists
 
+    job = replace(job, exclude_seen=exclude_seen)
     parts = job.split.cut(data.interactions)
     test = parts.test if known is None else replace(parts.test, users=parts.test.users[parts.test.users < known])
-    history = job.method.history
-    ranks = rank(model, test, history=history, exclude_seen=exclude_seen)
-    given = lists(model, test, history=history, users=enough(data.n_items), exclude_seen=exclude_seen, observe=False)
-    return _Found(
-        per_user(ranks, parts.train, test, data.n_items),
-        ranks.n_items,
-        described(given, test, parts.train, data.features),
-    )
+    ranks = rank(model, test, history=job.method.history, exclude_seen=exclude_seen)
+    table = per_user(ranks, parts.train, test, data.n_items)
+    return _Found(table, ranks.n_items, told_of_lists(job, model, data, parts.train, test))
 
 
 def _results(ranks: object, items: int, exclude_seen: bool) -> None:

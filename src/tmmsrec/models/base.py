@@ -236,9 +236,8 @@ class Model(nn.Module, ABC):
 
 def learned_numbers(method: Method, model: Model) -> int:
     """How many numbers are learned, those of what is within it too, which stand still while the rest learns."""
-    own = sum(p.numel() for p in model.parameters() if p.requires_grad)
     inner = [] if method.within is None else model.get_submodule(method.within.name).parameters()
-    return own + sum(p.numel() for p in inner if not p.requires_grad)
+    return sum(p.numel() for p in {*inner, *(p for p in model.parameters() if p.requires_grad)})
 
 
 class VectorModel(Model):

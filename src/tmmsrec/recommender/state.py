@@ -25,6 +25,7 @@ from tmmsrec.recommender.asking import NOBODY, Asked, now_seconds, of_known
 from tmmsrec.recommender.filtering import Filters
 from tmmsrec.recommender.people import People
 from tmmsrec.recommender.search import Index
+from tmmsrec.scoring import device_of
 
 _BLOCK = 1 << 16  # item vectors that are made together
 
@@ -89,7 +90,7 @@ class State:
     @cached_property
     def device(self) -> torch.device:
         """Where the model lies."""
-        return next((t.device for t in [*self.model.parameters(), *self.model.buffers()]), torch.device("cpu"))
+        return device_of(self.model)
 
     @cached_property
     def vectors(self) -> Tensor | None:

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from tmmsrec import memory, values, zoo
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
@@ -204,9 +202,8 @@ def _runs(
 
 def never_twice(dataset: Dataset) -> list[str]:
     """A remark where nobody meets an item twice in the training part: what lists are then better without."""
-    log, train = dataset.interactions, LeaveOneOut().cut(dataset.interactions).train
-    mine = np.arange(len(log)) < np.repeat(log.offsets[:-1] + train.stop, log.lengths)
-    if (log.met_before() & mine).any():
+    train = LeaveOneOut().cut(dataset.interactions).train
+    if (dataset.interactions.met_before() & train.readable).any():
         return []
     return [
         "Nobody meets an item twice before the validation events; --exclude-seen leaves what a user has met out of the rankings."

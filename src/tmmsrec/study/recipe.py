@@ -144,7 +144,7 @@ def quick_enough(methods: Mapping[str, Method], n_items: int) -> tuple[dict[str,
     slow = [name for name in PLUS if name in methods]
     if not slow or n_items <= MANY:
         return dict(methods), []
-    said = f"{' and '.join(slow)} left out: every item is compared with every other, and {n_items:,} are many"
+    said = f"Left out: {' and '.join(slow)}, since every item is compared with every other, and {n_items:,} are many"
     return {n: m for n, m in methods.items() if n not in slow}, [f"{said}; --method {slow[0]} trains it all the same."]
 
 

@@ -143,7 +143,7 @@ def _as_row(results: Results, name: str, run: Run) -> dict[str, object]:
         "method": name,
         "seed": run.job.seed,
         **about["result"],
-        **{f"lists: {name.replace('_', ' ')}": value for name, value in about.get("lists", {}).items()},
+        **{f"lists: {what.replace('_', ' ')}": value for what, value in about.get("lists", {}).items()},
         "validation": about["fit"]["best"],
         "epoch": about["fit"]["best_epoch"] + 1,
         "epochs": about["fit"]["epochs"],

@@ -30,7 +30,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut, PaperLeak, Part, Split
 from tmmsrec.data.store import atomic_text, read_about
-from tmmsrec.fit import describe, fit
+from tmmsrec.fit import Start, describe, learn
 from tmmsrec.lists import described, enough, lists
 from tmmsrec.loop import Fitted, Watch
 from tmmsrec.models.base import Method, Model, learned_numbers
@@ -169,17 +169,19 @@ def _fit(job: Job, dataset: Dataset, folder: Path, watch: Watch | None) -> Model
     """Learn, and write down what was learned; the test part stays closed."""
     before = peak_memory()
     parts = job.split.cut(dataset.interactions)
-    fitted = fit(
-        job.method,
-        dataset,
+    fitted = learn(
+        Start(
+            job.method,
+            dataset,
+            known=lambda method, how: _known(replace(job, method=method, training=how), dataset, folder.parent, watch),
+            exclude_seen=job.exclude_seen,
+        ),
         train=parts.train,
         valid=parts.valid,
         training=job.training,
         seed=job.seed,
         folder=folder,
         watch=watch,
-        exclude_seen=job.exclude_seen,
-        known=lambda method, training: _known(replace(job, method=method, training=training), dataset, folder.parent, watch),
     )
     if not Processes.here().first:
         return fitted.model
@@ -209,8 +211,7 @@ def _test(done: Run, dataset: Dataset, model: Model) -> None:
     if not processes.first:
         return
     seconds = {**done.about["seconds"], "rank": round(time.perf_counter() - begun, 3)}
-    many = enough(dataset.n_items)
-    given = lists(model, parts.test, history=job.method.history, users=many, exclude_seen=job.exclude_seen, observe=False)
+    about_lists = told_of_lists(job, model, dataset, parts.train, parts.test)
     pq.write_table(per_user(ranks, parts.train, parts.test, dataset.n_items), done.folder / "ranks.parquet")
     memory = {**done.about["memory"], "peak_mb": max(filter(None, [done.about["memory"]["peak_mb"], peak_memory()]), default=None)}
     tested = {
@@ -218,9 +219,16 @@ def _test(done: Run, dataset: Dataset, model: Model) -> None:
         "test_users": len(ranks.ranks),
         "items_ranked": ranks.n_items,
         "seen_excluded": ranks.seen_excluded,
-        "lists": described(given, parts.test, parts.train, dataset.features),
+        "lists": about_lists,
     }
     _write(done.folder, {**done.about, **tested, "seconds": seconds, "memory": memory})
+
+
+def told_of_lists(job: Job, model: Model, dataset: Dataset, train: Part, test: Part) -> dict[str, float | int]:
+    """What the lists of a model are like that was just ranked on a test part, see ``lists.described``."""
+    users = enough(dataset.n_items)
+    given = lists(model, test, history=job.method.history, users=users, exclude_seen=job.exclude_seen, observe=False)
+    return described(given, test, train, dataset.features)
 
 
 def _write(folder: Path, about: dict[str, Any]) -> None:
