@@ -12,7 +12,8 @@ from tests.conftest import DAY
 from tests.shopkeeping import START, held, items, learned, picture, shopkeeper
 from tmmsrec.data.problems import DataProblem, UnknownId
 from tmmsrec.extract import TfidfText
-from tmmsrec.recommender import Recommender
+from tmmsrec.recommender import Recommender, adding
+from tmmsrec.recommender.state import State
 
 __all__ = ["learned", "shopkeeper"]  # fixtures
 
@@ -63,6 +64,33 @@ def test_a_bundle_of_float16_features_stays_one_as_it_grows(learned, tmp_path):
         assert {f.rows.dtype for f in held.dataset.features.values()} == {np.dtype(dtype)}
         answers[name] = [held.explain("u0", items=["N1"])[0].score, *(one.score for one in held.similar("N1", k=3))]
     assert answers["half"] == pytest.approx(answers["full"], abs=1e-2)
+
+
+def test_many_items_are_encoded_in_pieces_and_the_catalogue_grows_once(learned, monkeypatch):
+    method, model, dataset, encoders = learned
+    state, read, told, built = State(method, model, dataset, dataset.n_items), [], [], []
+
+    def pictured(n: int):
+        def reads() -> bytes:
+            read.append(n)
+            return picture("red", n)
+
+        return reads
+
+    new = [{"id": f"N{n}", "title": "red shirt", "image": pictured(n)} for n in range(4)]
+    records = [{"id": "B003", "title": "green hat"}, *new]
+    real = adding.build
+    monkeypatch.setattr(adding, "build", lambda *given: built.append(len(read)) or real(*given))
+    monkeypatch.setattr(adding, "_AT_ONCE", 2)
+    grown, added = adding.with_items(state, records, encoders, lambda *one: told.append((len(read), *one)))
+    assert told == [(1, 2, 5, "items"), (3, 4, 5, "items"), (4, 5, 5, "items")]
+    assert built == [4]
+    monkeypatch.setattr(adding, "_AT_ONCE", 1000)
+    at_once, same = adding.with_items(state, records, encoders)
+    assert added == same
+    for name, features in at_once.dataset.features.items():
+        np.testing.assert_allclose(grown.dataset.features[name].rows, features.rows, atol=1e-5)
+        np.testing.assert_array_equal(grown.dataset.features[name].present, features.present)
 
 
 def test_added_items_survive_the_bundle_bit_for_bit(shopkeeper, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract import encode_items
-from tmmsrec.extract.base import Absent, Content, Encoded, Fitted, Work
+from tmmsrec.extract.base import Absent, Content, Encoded, Fitted, Progress, Work
 from tmmsrec.models.base import Model
 from tmmsrec.recommender.asking import new_id
 from tmmsrec.recommender.state import State, build
 
 Encoders = dict[str, Fitted | DataProblem]  # a problem stands for an encoder of the bundle that this version cannot use
 Record = Mapping[str, Any]
+
+_AT_ONCE = 1000  # items whose pictures are held in memory together
 
 
 @dataclass(frozen=True)
@@ -64,22 +67,37 @@ class Given:
     table: pa.Table
     before: int
 
-    @property
+    @cached_property
     def new(self) -> NDArray[np.bool_]:
         """[n] whether an item was not there before."""
         return self.rows > self.before
 
 
-def with_items(state: State, records: Sequence[Record], encoders: Encoders) -> tuple[State, list[Added]]:
+def with_items(
+    state: State, records: Sequence[Record], encoders: Encoders, progress: Progress | None = None
+) -> tuple[State, list[Added]]:
     """The State with items added or updated, and how each was taken; the State given is left as it is.
+
+    What was there is copied once, however many items come; only their pictures are read and encoded a piece at a time.
+
+    Args:
+        state: what stands.
+        records: of the items; a picture is bytes, a file's path, or a function that reads it when its turn comes.
+        encoders: of the modalities.
+        progress: called with how many items are encoded, of how many.
 
     Raises:
         DataProblem: a record that cannot be used (its place and field are named), or an encoder that cannot.
     """
     given = checked(state.dataset.catalog, records)
-    features, reasons = {}, {}
-    for name, old in state.dataset.features.items():
-        features[name], reasons[name] = _encoded(name, old, given, encoders.get(name))
+    features = {name: _with_room(old, given) for name, old in state.dataset.features.items()}
+    reasons: dict[str, dict[int, str]] = {name: {} for name in features}
+    for start in range(0, len(records), _AT_ONCE):
+        piece = np.arange(start, min(start + _AT_ONCE, len(records)))
+        for name, one in features.items():
+            reasons[name] |= _encode_into(one, name, given, piece, encoders.get(name))
+        if progress is not None:
+            progress(int(piece[-1]) + 1, len(records), "items")
     dataset = _grown_dataset(state.dataset, given, features)
     after = replace(state, model=_grown_model(state, dataset), dataset=dataset)
     knows = after.knows.cpu().numpy()
@@ -149,24 +167,32 @@ def _column(catalog: Catalog, name: str, records: Sequence[Record], ids: list[An
         raise
 
 
-def _encoded(name: str, old: Features, given: Given, encoder: Fitted | DataProblem | None) -> tuple[Features, dict[int, str]]:
-    """Features of the grown catalogue, and position -> why a row could not be made."""
+def _with_room(old: Features, given: Given) -> Features:
+    """The features with rows for the new items, zero and absent; arrays of their own."""
     grown = given.before + int(given.new.sum()) + 1
     rows, present = np.zeros((grown, old.width), old.rows.dtype), np.zeros(grown, np.bool_)
     rows[: len(old.rows)], present[: len(old.rows)] = old.rows, old.present
-    asked = given.new | np.array([_touches(name, record, given.table.column_names) for record in given.records], np.bool_)
-    at = np.flatnonzero(asked)
+    return Features(rows, present, old.provenance)
+
+
+def _encode_into(
+    features: Features, name: str, given: Given, piece: NDArray[np.int64], encoder: Fitted | DataProblem | None
+) -> dict[int, str]:
+    """Write the rows of a piece of what was given, positions [m]; position -> why a row could not be made."""
+    columns = given.table.column_names
+    touched = np.array([_touches(name, given.records[n], columns) for n in piece], np.bool_)
+    at = piece[given.new[piece] | touched]
     if encoder is None or not len(at):
-        return Features(rows, present, old.provenance), {int(n): f"there is no {name} encoder in this bundle" for n in at}
+        return {int(n): f"there is no {name} encoder in this bundle" for n in at}
     if isinstance(encoder, DataProblem):
         raise encoder
     done = _encode(name, encoder, given, at)
-    if done.rows.shape[1] != old.width:
-        raise DataProblem(f"the {name} encoder makes rows {done.rows.shape[1]} wide, the {name} features are {old.width} wide")
+    if done.rows.shape[1] != features.width:
+        raise DataProblem(f"the {name} encoder makes rows {done.rows.shape[1]} wide, the {name} features are {features.width} wide")
     # Where nothing could be made, a known item keeps what it had.
-    rows[given.rows[at[done.present]]] = done.rows[done.present]
-    present[given.rows[at[done.present]]] = True
-    return Features(rows, present, old.provenance), {int(at[n]): why for n, why in done.reasons.items()}
+    features.rows[given.rows[at[done.present]]] = done.rows[done.present]
+    features.present[given.rows[at[done.present]]] = True
+    return {int(at[n]): why for n, why in done.reasons.items()}
 
 
 def _touches(name: str, record: Record, columns: list[str]) -> bool:
@@ -182,6 +208,8 @@ def _encode(name: str, encoder: Fitted, given: Given, at: NDArray[np.int64]) -> 
 
 
 def _picture(value: Any) -> Content:
+    if callable(value):
+        value = value()
     if value is None:
         return Absent("none given")
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,6 @@ from tmmsrec.recommender.growing import with_log
 from tmmsrec.recommender.state import State
 from tmmsrec.study.recipe import Inputs
 from tmmsrec.study.stages import Listener
-
-_AT_ONCE = 1000  # items whose pictures are held in memory together
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,19 +135,19 @@ def _as_required(dataset: Dataset, events: NewEvents, items: pa.Table) -> tuple[
 def _with_items(
     state: State, items: pa.Table, pictures: Pictures | None, encoders: Encoders, listener: Listener
 ) -> tuple[State, list[Added]]:
-    """The State with items added, or known ones completed, a block at a time; the pictures' names stand in the catalogue."""
-    added: list[Added] = []
-    for start in range(0, items.num_rows, _AT_ONCE):
-        block = items.slice(start, _AT_ONCE).to_pylist()
-        records = [r for r in (_record(one, state.dataset, pictures) for one in block) if r is not None]
-        state, taken = with_items(state, records, encoders) if records else (state, [])
-        added += taken
-        listener.counting(min(start + _AT_ONCE, items.num_rows), items.num_rows, "items")
+    """The State with items added, or known ones completed; the pictures' names stand in the catalogue."""
+    records = [r for r in (_record(one, state.dataset, pictures) for one in items.to_pylist()) if r is not None]
+    if not records:
+        return state, []
+    state, added = with_items(state, records, encoders, listener.counting)
     return _picture_names(state, items, {a.item for a in added}), added
 
 
 def _record(told: dict[str, Any], dataset: Dataset, pictures: Pictures | None) -> dict[str, Any] | None:
-    """What to add of an item: all that is told of a new one, of a known one what it lacks; None where that is nothing."""
+    """What to add of an item: all that is told of a new one, of a known one what it lacks; None where that is nothing.
+
+    Its picture is read when it is encoded: all pictures together may be more than memory holds.
+    """
     item, said = told["id"], {k: v for k, v in told.items() if v is not None and k != "id"}
     if item in dataset.catalog.ids:
         row = dataset.catalog.ids.row(item)
@@ -158,7 +157,7 @@ def _record(told: dict[str, Any], dataset: Dataset, pictures: Pictures | None) -
         if not said:
             return None
     if "image" in said:
-        said["image"] = pictures.read(said["image"]) if pictures is not None else None
+        said["image"] = partial(pictures.read, said["image"]) if pictures is not None else None
     return {"id": item, **said}
 
 
