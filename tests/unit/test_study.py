@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +19,11 @@ from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import PaperLeak
 from tmmsrec.study import conduct as conducting
+from tmmsrec.study import runs
 from tmmsrec.study.asked import Asked, kept
 from tmmsrec.study.blocks import Table
 from tmmsrec.study.conduct import conduct
-from tmmsrec.study.gather import gather
+from tmmsrec.study.gather import Gathering, gather
 from tmmsrec.study.looks import leak
 from tmmsrec.study.published import printed
 from tmmsrec.study.render.markdown import markdown
@@ -174,6 +176,26 @@ def test_a_study_that_is_under_way_is_told_as_far_as_it_is(done, tmp_path):
     nothing = gather(STUDY, dataset, tmp_path)
     assert not nothing.runs
     assert nothing.missing["sasrec"] == 2 + 1
+
+
+def test_a_run_is_read_once_unless_its_file_has_changed(done, tmp_path, monkeypatch):
+    results, folder, dataset, _ = done
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    read = []
+    monkeypatch.setattr(runs, "read_run", lambda folder: read.append(folder.name) or read_run(folder))
+    gathering = Gathering(STUDY, dataset, runs.Runs(tmp_path / "runs"))
+    for _ in range(2):
+        assert gathering.now().tried == results.tried
+    assert sorted(read) == sorted(path.name for path in (folder / "runs").iterdir())
+    changed = tmp_path / "runs" / results.runs["repeat"][0].folder.name
+    about = json.loads((changed / "run.json").read_text())
+    del about["result"]
+    store.atomic_text(changed / "run.json", json.dumps(about))
+    read.clear()
+    assert gathering.now().missing == {"repeat": 1}
+    assert read == [changed.name]
+    (changed / "run.json").unlink()
+    assert gathering.now().tried["repeat"] == []
 
 
 def test_what_was_asked_is_kept_and_read(tmp_path):

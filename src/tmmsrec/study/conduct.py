@@ -12,8 +12,9 @@ from pathlib import Path
 from tmmsrec import values
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem, JobFailed
-from tmmsrec.study.gather import Results, gather
-from tmmsrec.study.run import Job, Run, is_done, read_run
+from tmmsrec.study.gather import Gathering, Results
+from tmmsrec.study.run import Job, Run
+from tmmsrec.study.runs import Runs
 from tmmsrec.study.stages import Listener, Silent
 from tmmsrec.study.standing import standing
 from tmmsrec.study.study import Setting, Study
@@ -37,20 +38,20 @@ def conduct(study: Study, dataset: Dataset, root: Path, *, processes: int = 1, l
     if dataset.folder is None:
         raise DataProblem("a study needs a Dataset folder, since its jobs run in processes of their own: save the data first")
     listener = listener or Silent()
-    study = study.fitting(dataset)
+    gathering = Gathering(study, dataset, Runs(root))
     with workers(processes) as hands:
-        _conduct(_Asked(study, dataset, root, processes, listener, hands))
-        if study.beside is not None:
-            listener.stage(f"the same once more. {study.beside.said}")
-            _conduct(_Asked(study.under(study.beside), dataset, root, processes, listener, hands))
-    return gather(study, dataset, root)
+        _conduct(_Asked(gathering, processes, listener, hands))
+        if gathering.beside is not None:
+            listener.stage(f"the same once more. {gathering.beside.study.split.said}")
+            _conduct(_Asked(gathering.beside, processes, listener, hands))
+    return gathering.now()
 
 
 def _conduct(asked: _Asked) -> None:
     """Settings first, by validation alone; then the test of what was chosen, and the other seeds."""
-    study, dataset, root = asked.study, asked.dataset, asked.root
+    study = asked.gathering.study
     asked.all([(_title(n, s, 0), job) for n, s, job in study.tuning()], test=False)
-    chosen = gather(study, dataset, root).chosen
+    chosen = asked.gathering.now().chosen
     lucky = {n: s for n, s in chosen.items() if s.method.learned}
     told = [(n, study.job(s, 0)) for n, s in chosen.items()] + list(study.repeats(lucky))
     asked.all([(_title(n, chosen[n], job.seed), job) for n, job in told], test=True)
@@ -64,16 +65,15 @@ def _title(name: str, setting: Setting, seed: int) -> str:
 class _Asked:
     """What all jobs of a study share."""
 
-    study: Study
-    dataset: Dataset
-    root: Path
+    gathering: Gathering
     processes: int
     listener: Listener
     workers: Workers
 
     def all(self, jobs: Sequence[tuple[str, Job]], *, test: bool) -> None:
         """Do the jobs that are not done; one that another process is at waits until that one has done it or has gone."""
-        waiting = deque((title, job) for title, job in jobs if not is_done(self.root / job.key(self.dataset), test=test))
+        runs, dataset = self.gathering.runs, self.gathering.dataset
+        waiting = deque((title, job) for title, job in jobs if runs.done(job.key(dataset), test=test) is None)
         total, began = len(waiting), time.monotonic()
         under_way: dict[Future[Run | None], tuple[str, Job]] = {}
         with ThreadPoolExecutor(self.processes) as pool:
@@ -94,7 +94,7 @@ class _Asked:
                     until = (time.monotonic() - began) / (total - left) * left
                     rest = f"; about {until / 60:.0f} min left" if left and until >= 60 else ""
                     self.listener.stage(f"{total - left} of {total}: {title}: {_line(run, test)}{rest}")
-                    self.listener.standing(standing(gather(self.study, self.dataset, self.root)))
+                    self.listener.standing(standing(self.gathering.now()))
 
 
 def _line(run: Run, test: bool) -> str:
@@ -108,11 +108,12 @@ def _line(run: Run, test: bool) -> str:
 
 def _do(job: Job, asked: _Asked, test: bool) -> Run | None:
     """A job, done by a worker; None, after a moment, where another process is at it."""
-    words = {"job": values.to_json(job), "dataset": str(asked.dataset.folder), "root": str(asked.root), "test": test}
+    runs, dataset = asked.gathering.runs, asked.gathering.dataset
+    words = {"job": values.to_json(job), "dataset": str(dataset.folder), "root": str(runs.root), "test": test}
     answer = asked.workers.ask(words)
     if answer.get("busy"):
         time.sleep(1.0)
         return None
     if "problem" in answer:
         raise JobFailed(answer["problem"])
-    return read_run(asked.root / job.key(asked.dataset))
+    return runs.read(job.key(dataset))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.study.run import Run, is_done, read_run
+from tmmsrec.study.run import Run
+from tmmsrec.study.runs import Runs
 from tmmsrec.study.study import Setting, Study
 
 
@@ -41,32 +42,60 @@ class Results:
 
 def gather(study: Study, dataset: Dataset, root: Path) -> Results:
     """Read what was done; a method has chosen once all its settings are done."""
-    study = study.fitting(dataset)
-    tried: dict[str, list[float]] = {}
-    chosen: dict[str, Setting] = {}
-    runs: dict[str, list[Run]] = {}
-    missing: dict[str, int] = {}
-    tuned, kept = set(), set()
-    for name, entrant in study.entrants.items():
-        settings, seeds = entrant.settings(), study.seeds if entrant.method.learned else 1
-        keys = [study.job(s, 0).key(dataset) for s in settings]
-        done = [root / key for key in keys if is_done(root / key, test=False)]
-        tried[name] = [_validation(read_run(folder)) for folder in done]
-        tuned |= {folder.name for folder in done}
-        if len(done) < len(settings):
-            missing[name] = len(settings) - len(done) + seeds - 1
-            continue
-        chosen[name] = max(zip(tried[name], settings, strict=True), key=lambda at: _known(at[0]))[1]
-        folders = [root / study.job(chosen[name], seed).key(dataset) for seed in range(seeds)]
-        tested = [folder for folder in folders if is_done(folder, test=True)]
-        kept |= {folder.name for folder in folders}
-        if tested:
-            runs[name] = [read_run(folder) for folder in tested]
-        if len(tested) < seeds:
-            missing[name] = seeds - len(tested)
-    needless = sum(read_run(root / key).tested for key in tuned - kept)
-    beside = gather(study.under(study.beside), dataset, root) if study.beside is not None else None
-    return Results(study, dataset, root, chosen, runs, tried, needless, missing, beside)
+    return Gathering(study, dataset, Runs(root)).now()
+
+
+class Gathering:
+    """A study that is read again and again while it is done: settings and names are made once, and each run is read once.
+
+    Attributes:
+        study: what was asked, with the entrants that the data has the modalities for.
+        dataset: what it was asked of.
+        runs: of the folder.
+        beside: the same with the split that stands beside the study's own.
+    """
+
+    def __init__(self, study: Study, dataset: Dataset, runs: Runs) -> None:
+        self.study, self.dataset, self.runs = study.fitting(dataset), dataset, runs
+        self.beside = Gathering(study.under(study.beside), dataset, runs) if study.beside is not None else None
+        self._settings = {name: entrant.settings() for name, entrant in self.study.entrants.items()}
+        self._keys: dict[tuple[str, tuple[str, ...], int], str] = {}
+
+    def now(self) -> Results:
+        """What is done by now."""
+        tried: dict[str, list[float]] = {}
+        chosen: dict[str, Setting] = {}
+        runs: dict[str, list[Run]] = {}
+        missing: dict[str, int] = {}
+        tuned, kept = set(), set()
+        for name, entrant in self.study.entrants.items():
+            settings, seeds = self._settings[name], self.study.seeds if entrant.method.learned else 1
+            done = self._done([self._key(name, s, 0) for s in settings], test=False)
+            tried[name] = [_validation(run) for run in done]
+            tuned |= {run.folder.name for run in done}
+            if len(done) < len(settings):
+                missing[name] = len(settings) - len(done) + seeds - 1
+                continue
+            chosen[name] = max(zip(tried[name], settings, strict=True), key=lambda at: _known(at[0]))[1]
+            keys = [self._key(name, chosen[name], seed) for seed in range(seeds)]
+            tested = self._done(keys, test=True)
+            kept |= set(keys)
+            if tested:
+                runs[name] = tested
+            if len(tested) < seeds:
+                missing[name] = seeds - len(tested)
+        needless = sum(self.runs.read(key).tested for key in tuned - kept)
+        beside = self.beside.now() if self.beside is not None else None
+        return Results(self.study, self.dataset, self.runs.root, chosen, runs, tried, needless, missing, beside)
+
+    def _key(self, name: str, setting: Setting, seed: int) -> str:
+        at = name, setting.changes, seed
+        if at not in self._keys:
+            self._keys[at] = self.study.job(setting, seed).key(self.dataset)
+        return self._keys[at]
+
+    def _done(self, keys: Sequence[str], *, test: bool) -> list[Run]:
+        return [run for run in (self.runs.done(key, test=test) for key in keys) if run is not None]
 
 
 def _validation(run: Run) -> float:
