@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.store import atomic_text
+from tmmsrec.data.whole import whole
 from tmmsrec.models.base import Model
 
 
@@ -112,17 +111,8 @@ class Saver:
 
 def write_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file so that a reader sees the old one or the new one, never a part."""
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    os.close(handle)
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, name, metadata)
-        with open(name, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole(file) as fresh:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh, metadata)
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

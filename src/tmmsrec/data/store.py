@@ -31,6 +31,7 @@ from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.mapping import BLOCK
 from tmmsrec.data.problems import DataProblem, NewerFormat
 from tmmsrec.data.swap import put_back, remove, swap
+from tmmsrec.data.whole import sync, whole
 
 FORMAT = 2
 HEAD = "dataset.json"
@@ -77,12 +78,12 @@ def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Pa
         yield fresh
         for path in sorted(fresh.rglob("*")):
             if path.is_file():
-                _sync(path)
+                sync(path)
         os.chmod(fresh, 0o755)
         if target.exists() and not replace_existing:
             raise DataProblem(f"{target} exists already")
         old = swap(fresh, target)
-        _sync(target.parent)  # before the old one is removed
+        sync(target.parent)  # before the old one is removed
         if old is not None:
             remove(old)
     except BaseException as problem:
@@ -109,25 +110,8 @@ def atomic_bytes(path: Path, data: bytes) -> None:
     """The same for bytes."""
     path = Path(path)
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with whole(path) as fresh:
+        fresh.write_bytes(data)
 
 
 def save(dataset: Dataset, folder: Path | str) -> Dataset:

@@ -17,6 +17,7 @@ import tmmsrec
 from tmmsrec import values
 from tmmsrec.data.batch import Batch
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.whole import sync
 from tmmsrec.export.parity import Parity, Run, compare
 from tmmsrec.export.query import exportable, graph, inputs
 from tmmsrec.export.tables import items_table
@@ -156,6 +157,5 @@ def _needs(*packages: str) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    with source.open("rb") as opened:
-        os.fsync(opened.fileno())
+    sync(source)
     os.replace(source, target)

@@ -1,15 +1,15 @@
-"""A safetensors file that is there as a whole or not at all."""
+"""Arrays in a safetensors file that is there as a whole or not at all."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+
+from tmmsrec.data.whole import whole
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -20,14 +20,5 @@ def save_whole(path: Path, arrays: Arrays, about: dict[str, str] | None = None) 
     Raises:
         OSError, SafetensorError: the disk refuses; nothing half-written stays.
     """
-    handle, name = tempfile.mkstemp(prefix=".shard.", dir=path.parent)
-    os.close(handle)
-    try:
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, name, about)
-        with open(name, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole(path, ".shard.") as fresh:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, fresh, about)

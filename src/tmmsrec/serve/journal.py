@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from tmmsrec.data.problems import DataProblem, NewerFormat
 from tmmsrec.data.store import atomic_bytes
+from tmmsrec.data.whole import sync
 
 FORMAT = 1
 _HEAD = {"format": FORMAT, "kind": "tmmsrec journal"}
@@ -71,7 +72,7 @@ class Journal:
         if not self.size:
             self.append(_HEAD)
         self.sync()
-        _sync_folder(self.folder)
+        sync(self.folder)
 
     def _sound(self) -> int:
         """How many bytes from the start are whole lines that are what was written."""
@@ -130,7 +131,7 @@ class Journal:
             raise
         try:
             os.replace(self._fresh, self._path)
-            _sync_folder(self.folder)  # before anything is appended: what is appended to a name that a power cut takes back is lost
+            sync(self.folder)  # before anything is appended: what is appended to a name that a power cut takes back is lost
         except OSError as problem:
             os.close(file)
             raise DataProblem(f"{self._path} cannot be put in place ({problem.strerror}): see to the disk, start again") from None
@@ -160,7 +161,7 @@ class Journal:
         path = self.folder / "pictures" / name
         if not path.exists():
             atomic_bytes(path, data)
-            _sync_folder(path.parent)
+            sync(path.parent)
         return name
 
     def picture(self, name: str) -> bytes | None:
@@ -213,11 +214,3 @@ def _check_head(entry: Mapping[str, Any], path: Path) -> None:
         raise NewerFormat(
             f"{path} was written in journal format {entry['format']}; this version reads up to {FORMAT}: upgrade tmmsrec"
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
