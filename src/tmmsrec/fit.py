@@ -138,7 +138,7 @@ def refit(
     as_long = replace(training, epochs=chosen.best_epoch + 1)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         within = folder and folder / "refit"
-        again = _fit(start, _grown(train, valid), None, as_long, seed, within, watch or (lambda _: None))
+        again = _fit(start, grown(train, valid), None, as_long, seed, within, watch or (lambda _: None))
     return replace(chosen, model=again.model, refit=True, seconds=chosen.seconds + again.seconds)
 
 
@@ -220,7 +220,7 @@ def _settled(fitted: Fitted, exam: Exam) -> Fitted:
     return replace(fitted, best=exam(fitted.model), seconds=fitted.seconds + time.perf_counter() - begun)
 
 
-def _grown(train: Part, valid: Part) -> Part:
+def grown(train: Part, valid: Part) -> Part:
     """The training part with the validation targets in it."""
     stop = train.stop.copy()
     stop[valid.users] = valid.stop[valid.users] + 1

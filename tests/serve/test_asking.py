@@ -48,6 +48,16 @@ def test_answers_are_the_librarys(client, library):
     assert len(ask(client, user="u3", where={"brand": ["plain"]}, k=24)["items"]) == 24
 
 
+def test_what_was_tested_without_seen_items_answers_without_them(bundle, opened):
+    held = Recommender.load(bundle)
+    held.about["exclude_seen"] = True
+    held.save(bundle)
+    client = opened()
+    same(ask(client, user="u3", k=24)["items"], held.recommend("u3", k=24, exclude_seen=True))
+    same(ask(client, user="u3", k=24, exclude_seen=False)["items"], held.recommend("u3", k=24, exclude_seen=False))
+    assert len(ask(client, user="u3", k=24)["items"]) < len(ask(client, user="u3", k=24, exclude_seen=False)["items"])
+
+
 def test_an_answer_says_what_it_stands_on(client):
     told = ask(client, history=EVENTS, at=START + 20 * DAY, k=2)
     assert {k: v for k, v in told.items() if k != "items"} == {

@@ -249,6 +249,28 @@ def test_words_of_the_catalogue_stay_words(visit, place):
     visit.wait_list(items(place.main.recommend(history=[(EVIL, at)], at=place.last)))
 
 
+def test_what_was_met_is_left_out_at_first_where_the_bundle_was_tested_so(visit, place):
+    """And asked for by unticking, which the address keeps."""
+
+    def told_so(route):
+        told = route.fetch().json()
+        for one in told["bundles"]:
+            one["about"]["exclude_seen"] = one["name"] == "main"
+        route.fulfill(json=told)
+
+    visit.page.route("**/v1/about", told_so)
+    page = visit.open("user=u7&bundle=main").page
+    box = page.get_by_label("leave out what was met")
+    assert box.is_checked()
+    with page.expect_request("**/v1/recommend") as asked:
+        box.uncheck()
+    assert asked.value.post_data_json["exclude_seen"] is False
+    assert "seen=0" in page.url
+    page.goto(f"{visit.address}/#user=u7&bundle=beside")
+    page.get_by_role("listitem").first.wait_for()
+    assert not box.is_checked()
+
+
 def test_what_is_wrong_is_said_where_it_is(visit, place):
     page = visit.open("user=u1&bundle=main").page
     before = visit.list()

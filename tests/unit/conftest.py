@@ -11,6 +11,7 @@ from tests.conftest import shrunk, small
 from tmmsrec import zoo
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.recommender import Recommender
 from tmmsrec.study import report, samples
 from tmmsrec.study.run import Job, Run, run
@@ -44,5 +45,5 @@ def whole(evil_data: Dataset, evil_runs: dict[str, list[Run]]) -> report.Report:
     """All that a report can hold."""
     first = evil_runs["tmmsrec"][0]
     held = Recommender(first.job.method, first.model(evil_data), evil_data)
-    shown = samples.samples(held, users=3, k=4)
+    shown = samples.samples(held, LeaveOneOut().cut(evil_data.interactions).test, users=3, k=4)
     return report.Report(evil_data, evil_runs, "tmmsrec", {"HR@10": 0.9, "NDCG@10": 0.8}, shown, (f"a note {EVIL}",))

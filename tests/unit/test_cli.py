@@ -248,6 +248,8 @@ def test_evaluate_a_run_and_the_bundle_agree(out: Path) -> None:
     excluded = call("evaluate", run, out / "data", "--exclude-seen").stdout
     assert "seen items left out" in excluded
     call("evaluate", run, "--exclude-seen", code=2)
+    assert "seen items kept" in call("evaluate", run, "--keep-seen").stdout
+    assert "seen items left out" in call("evaluate", out / "bundle", "--exclude-seen").stdout
 
 
 def test_evaluate_leaves_out_users_whom_the_method_has_no_row_for(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from tmmsrec import zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.shop import Shop, write_shop
+from tmmsrec.data.split import ByTime, LeaveOneOut
+from tmmsrec.recommender import Recommender
+from tmmsrec.study.going_on import Going
 from tmmsrec.study.path import Inputs, Outcome, Recipe, best_in_validation, never_twice, whole_path
 from tmmsrec.study.run import Job, Run
+from tmmsrec.study.update import update
 from tmmsrec.study.words import remarks
 
 
@@ -23,9 +28,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def walked(raw: Path, out: Path, *methods: str, exclude_seen: bool = False) -> Outcome:
+def walked(raw: Path, out: Path, *methods: str, **asked: Any) -> Outcome:
     inputs = Inputs(raw / "interactions.csv", raw / "items.csv")
-    made = Recipe(methods=methods, changes=(), training_changes=("epochs=2",), features=16, exclude_seen=exclude_seen)
+    made = Recipe(methods=methods, changes=(), training_changes=("epochs=2",), features=16, **asked)
     return whole_path(inputs, made, out)
 
 
@@ -49,15 +54,46 @@ def test_what_was_seen_can_be_left_out_of_everything(raw: Path, tmp_path: Path, 
         assert had or shown == pytest.approx(tested, abs=1e-6)
 
 
+def test_a_bundle_answers_and_goes_on_as_it_was_tested(raw: Path, tmp_path: Path) -> None:
+    """Cut by time and without seen items: its samples, its answers, and what an update asks of it."""
+    log = walked(raw, tmp_path / "plain", "sasrec").dataset.interactions
+    dates = [str(np.datetime64(int(np.quantile(log.times, q)), "s")) for q in (0.6, 0.8)]
+    split = ByTime(*dates)
+    outcome = walked(raw, tmp_path / "out", "sasrec", split=split, exclude_seen=True)
+    test = split.cut(outcome.dataset.interactions).test
+    assert all(runs[0].job.split == split for runs in outcome.report.runs.values())
+    assert any("By time: trained on what came before" in one for one in remarks(outcome.report))
+    for (shown, tested), one in zip(ranks(outcome), outcome.report.samples, strict=True):
+        user = outcome.dataset.users.row(one.user)
+        assert one.earlier + len(one.history) == test.stop[user]
+        assert one.taken.item == outcome.dataset.catalog.ids[int(log.items[log.offsets[user] + test.stop[user]])]
+        assert one.taken.item in {item.item for item in one.history} or shown == pytest.approx(tested, abs=1e-6)
+    held = Recommender.load(tmp_path / "out" / "bundle")
+    assert held.split == split
+    had = {outcome.dataset.catalog.ids[i] for i in log.items[log.offsets[0] : log.offsets[1]]}
+    assert not had & {one.item for one in held.recommend(held.dataset.users[0], k=60)}
+    night = tmp_path / "night.csv"
+    later = int(log.times.max()) + 86400
+    rows = [f"{held.dataset.users[u]},{held.catalog.ids[1 + u]},{later + u}" for u in range(20)]
+    night.write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
+    updated = update(tmp_path / "out" / "bundle", Inputs(night), Going(epochs=1))
+    after = Recommender.load(tmp_path / "out" / "bundle")
+    assert after.seen_left_out
+    assert after.split == (split if updated.told["kept"] == "old weights" else LeaveOneOut())
+    unknown = log.times[log.offsets[1:] - 1] >= int(np.datetime64(dates[0], "s").astype(int))  # the newest event was not learned
+    unknown[:20] = True  # and these have a newer one
+    assert updated.told["test_users"] == unknown.sum() < len(unknown)
+
+
 def test_where_nobody_meets_an_item_twice_it_is_said(raw: Path, tmp_path: Path) -> None:
     log = Interactions.of(np.repeat([0, 1], 4), [1, 2, 3, 3, 2, 3, 1, 4], np.arange(8) * 86400)
     never = Dataset.in_memory("never", log, 4, {}, None)
-    (said,) = never_twice(never)  # the one that is met again is held out
+    (said,) = never_twice(never, LeaveOneOut())  # the one that is met again is held out
     assert "--exclude-seen" in said
     again = Interactions.of(np.repeat([0, 1], 4), [1, 1, 3, 4, 2, 3, 1, 4], np.arange(8) * 86400)
-    assert never_twice(Dataset.in_memory("again", again, 4, {}, None)) == []
+    assert never_twice(Dataset.in_memory("again", again, 4, {}, None), LeaveOneOut()) == []
     assert any("--exclude-seen" in note for note in walked(raw, tmp_path / "out").report.notes) == bool(
-        never_twice(walked(raw, tmp_path / "out").dataset)
+        never_twice(walked(raw, tmp_path / "out").dataset, LeaveOneOut())
     )
 
 

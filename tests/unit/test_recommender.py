@@ -20,7 +20,7 @@ from tmmsrec.data.split import Part
 from tmmsrec.models.base import VectorModel
 from tmmsrec.ranking import rank
 from tmmsrec.recommender import Recommender
-from tmmsrec.recommender.asking import batch_of, of_user, seconds_of
+from tmmsrec.recommender.asking import Question, batch_of, of_user, seconds_of
 from tmmsrec.scoring import hide_seen
 
 __all__ = ["learned", "shopkeeper"]  # fixtures
@@ -112,6 +112,18 @@ def test_allow_deny_and_seen_items():
     assert set(items(left)) == set(range(1, 31)) - seen  # fewer than k, and never padding
     assert [one.rank for one in left] == list(range(1, len(left) + 1))
     assert [one.score for one in left] == sorted((one.score for one in left), reverse=True)
+
+
+def test_what_was_tested_without_seen_items_answers_without_them():
+    kept, left_out = held(), held()
+    left_out.about["exclude_seen"] = True
+    asked = {"user": 0, "k": 30}
+    assert left_out.recommend(**asked) == kept.recommend(**asked, exclude_seen=True) != kept.recommend(**asked)
+    assert left_out.recommend(**asked, exclude_seen=False) == kept.recommend(**asked)
+    assert left_out.recommend_many([0], k=30)[0] == left_out.recommend(**asked) == left_out.ask([Question(**asked)])[0].items
+    assert left_out.similar(3, k=30) == kept.similar(3, k=30)
+    history = [(4, START), (9, START + DAY)]
+    assert {4, 9} == set(items(kept.recommend(history=history, k=30))) - set(items(left_out.recommend(history=history, k=30)))
 
 
 def test_seen_items_are_the_whole_history_though_the_model_reads_less():

@@ -25,13 +25,13 @@ from tmmsrec.checkpoint import read_tensors
 from tmmsrec.cli import app
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.split import LeaveOneOut, Part
+from tmmsrec.data.split import ByTime, LeaveOneOut, Part
 from tmmsrec.recommender import Recommender
 from tmmsrec.study import going_on, update_words
 from tmmsrec.study import update as updating
 from tmmsrec.study.claim import claim
 from tmmsrec.study.going_on import COUNTED, NEW_WEIGHTS, OLD_WEIGHTS, Going
-from tmmsrec.study.keeping import Verdict, asked, verdict
+from tmmsrec.study.keeping import Past, Verdict, asked, verdict
 from tmmsrec.study.recipe import Inputs
 from tmmsrec.study.update import update
 from tmmsrec.training import Adam, Training
@@ -238,14 +238,14 @@ def test_nothing_that_the_old_weights_learned_is_asked(events, least, refit):
     order = np.lexsort((hours, users))
     users, hours, old = users[order], hours[order], old[order].astype(bool)
     log = Interactions.of(users, np.arange(1, len(users) + 1), hours, 6)  # every event an item of its own
-    if log.lengths.max() < max(3, least):
-        return
+    if log.lengths.max() < max(3, least) or np.bincount(users[old], minlength=6).max() < 3:
+        return  # nothing was there to hold out, and so no bundle
     learned_then = set()
     for user in range(6):
         own = log.items[(users == user) & old]
         stop = len(own) - (1 if refit else 2) if len(own) >= 3 else len(own)
         learned_then |= set(own[:stop].tolist()) if len(own) >= least and stop >= 2 else set()
-    found = asked(Part("all", log, log.lengths, np.arange(6)), old, least, refit)
+    found = asked(Part("all", log, log.lengths, np.arange(6)), old, least, Past(refit))
     assert set(np.flatnonzero(found.learned)) == learned_then
     assert not learned_then & set(found.parts.test.targets.tolist())
     assert not learned_then & set(found.parts.valid.targets.tolist())
@@ -261,10 +261,40 @@ def test_nothing_that_the_old_weights_learned_is_asked(events, least, refit):
     assert (groups["old"] == np.isin(test.targets, log.items[old])).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 12), st.sampled_from([True, True, True, False])), min_size=40, max_size=60
+    ),
+    st.tuples(st.integers(3, 7), st.integers(8, 11)),
+    st.booleans(),
+)
+def test_nothing_learned_before_a_date_is_asked(events, dates, refit):
+    """Weights that learned what came before a date have learned more of some users than all but their last two events."""
+    users, hours, old = (np.array(column) for column in zip(*events, strict=True))
+    order = np.lexsort((hours, users))
+    users, hours, old = users[order], hours[order], old[order].astype(bool)
+    log = Interactions.of(users, np.arange(1, len(users) + 1), hours, 6)
+    split = ByTime(*(f"1970-01-01T00:00:{second:02d}" for second in dates))
+    try:
+        split.cut(Interactions.of(users[old], log.items[old], hours[old], 6))
+    except DataProblem:
+        return  # nobody was there to learn from or to ask
+    learned_then = set()
+    for user in range(6):
+        own, when = log.items[(users == user) & old], hours[(users == user) & old]
+        stop = int((when < dates[0]).sum())
+        stop += refit and 0 < stop < len(own) and when[stop] < dates[1]  # the validation target
+        learned_then |= set(own[:stop].tolist()) if stop >= 2 else set()
+    found = asked(Part("all", log, log.lengths, np.arange(6)), old, 1, Past(refit, split))
+    assert set(np.flatnonzero(found.learned)) == learned_then
+    assert not learned_then & {*found.parts.test.targets.tolist(), *found.parts.valid.targets.tolist()}
+
+
 def test_without_a_refit_it_is_leave_one_out(shelf):
     held = Recommender.load(shelf / "bundle").dataset.interactions
     everything = Part("all", held, held.lengths, np.arange(held.users))
-    found, plain = asked(everything, np.ones(len(held), bool), 4, refit=False).parts, LeaveOneOut().cut(held)
+    found, plain = asked(everything, np.ones(len(held), bool), 4, Past()).parts, LeaveOneOut().cut(held)
     for name in ("train", "valid", "test"):
         assert (getattr(found, name).stop == getattr(plain, name).stop).all()
         assert (getattr(found, name).users == getattr(plain, name).users).all()
@@ -285,7 +315,7 @@ def test_an_update_that_refits_is_remembered(ignorant, monkeypatch, then):
     """Night after night, and over a night whose new weights were not kept: what the weights have learned is not asked again."""
     told = []
     real = updating.learn
-    monkeypatch.setattr(updating, "learn", lambda news, refitted, *rest: told.append(refitted) or real(news, refitted, *rest))
+    monkeypatch.setattr(updating, "learn", lambda news, past, *rest: told.append(past.refitted) or real(news, past, *rest))
     monkeypatch.setattr(going_on, "verdict", lambda *_: Verdict(len(told) == 1 or then == NEW_WEIGHTS, "it was decided so"))
     how = Going(epochs=6, patience=6)
     first = update(ignorant / "bundle", night(ignorant), replace(how, changes=("refit=true",)))

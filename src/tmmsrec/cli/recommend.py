@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmmsrec.cli import screen
+from tmmsrec.cli.train import OwnSeen
 
 if TYPE_CHECKING:
     from tmmsrec.recommender import Recommendation
@@ -31,7 +32,7 @@ def recommend(
     history: Annotated[str | None, typer.Option(help="ITEM@TIME,ITEM@TIME,... with ISO dates or seconds; '' for nobody's.")] = None,
     at: Annotated[str | None, typer.Option(help="The moment of the request; now by default.")] = None,
     k: Count = 10,
-    exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Leave out what the user has met.")] = False,
+    exclude_seen: OwnSeen = None,
     allow: Annotated[list[str] | None, typer.Option(help="Only this item (may be repeated).")] = None,
     deny: Annotated[list[str] | None, typer.Option(help="Not this item (may be repeated).")] = None,
     where: Where = None,

@@ -22,6 +22,10 @@ Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but results.")]
 Protocol = Annotated[str, typer.Option(help="leave-one-out, by-time=VALID_FROM,TEST_FROM, cold-items=SHARE or paper-leak.")]
 Seen = Annotated[bool, typer.Option("--exclude-seen", help="Leave items that the user has met out of the ranking.")]
+OwnSeen = Annotated[
+    bool | None,
+    typer.Option("--exclude-seen/--keep-seen", help="Leave out what the user has met, or keep it; as it was tested by default."),
+]
 
 
 def fit(
@@ -73,7 +77,7 @@ def fit(
 def evaluate(
     what: Annotated[Path, typer.Argument(help="A run or a bundle.")],
     dataset: Annotated[Path | None, typer.Argument(help="The Dataset folder; a bundle carries its own.")] = None,
-    exclude_seen: Seen = False,
+    exclude_seen: OwnSeen = None,
     metric: Annotated[str, typer.Option(help="Shown in the slices: HR@10, NDCG@20, ...")] = "HR@10",
 ) -> None:
     """Metrics with 95 % intervals, slices by target, repetition, history and gap, and what the lists are like."""
@@ -86,7 +90,7 @@ def evaluate(
     metrics.parse(metric)
     of = _of_bundle if (what / "bundle.json").exists() else _of_run
     found, data = of(what, dataset, exclude_seen)
-    _results(found.table["rank"].to_numpy(), found.items, exclude_seen)
+    _results(found.table["rank"].to_numpy(), found.items, found.seen_left_out)
     lines = slice_lines({metric: [found.table]}, groups(found.table, data), metric)
     screen.console().print(terminal.table(slices_table(lines, intervals=True)))
     if (shown := lists_table({"all": [found.lists]}, n_items=found.items, first="lists of")) is not None:
@@ -98,10 +102,11 @@ class _Found(NamedTuple):
 
     table: Any
     items: int
+    seen_left_out: bool
     lists: Mapping[str, Any]
 
 
-def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[_Found, Dataset]:
+def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool | None) -> tuple[_Found, Dataset]:
     from tmmsrec.data import store
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.recommender import Recommender
@@ -111,7 +116,7 @@ def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[_F
     data = store.load(dataset) if dataset is not None else held.dataset
     if list(data.catalog.ids) != list(held.dataset.catalog.ids):
         raise DataProblem(f"{dataset} has other items than the bundle {what}: its model cannot rank them")
-    screen.say("Ranks each user's last event; that it was never learned from is true only of the data the bundle was made of.")
+    screen.say(f"{held.split.said}. That nothing was learned from the targets is true only of the data the bundle was made of.")
     known = None
     if held.method.reads_users:  # by rows of their own, which those have who were there when it was trained
         known = held.trained_users
@@ -119,24 +124,26 @@ def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[_F
             raise DataProblem(f"{dataset} has other users than the bundle {what}, whose model knows its own by their rows")
         if came := data.n_users - known:
             screen.say(f"{came:,} users who came after the training are left out: the method knows a user by a learned row.")
-    return _ranked(Job(held.method), held.model, data, exclude_seen, known), data
+    left_out = held.seen_left_out if exclude_seen is None else exclude_seen
+    return _ranked(Job(held.method, split=held.split), held.model, data, left_out, known), data
 
 
-def _of_run(what: Path, dataset: Path | None, exclude_seen: bool) -> tuple[_Found, Dataset | None]:
+def _of_run(what: Path, dataset: Path | None, exclude_seen: bool | None) -> tuple[_Found, Dataset | None]:
     from tmmsrec.data import store
     from tmmsrec.data.problems import DataProblem
     from tmmsrec.study.run import read_run
 
     run = read_run(what)
-    if dataset is None and exclude_seen == run.job.exclude_seen:
-        return _Found(run.table, int(run.about["items_ranked"]), run.about.get("lists", {})), None
+    left_out = run.job.exclude_seen if exclude_seen is None else exclude_seen
+    if dataset is None and left_out == run.job.exclude_seen:
+        return _Found(run.table, int(run.about["items_ranked"]), left_out, run.about.get("lists", {})), None
     if dataset is None:
         seen = "left out" if run.job.exclude_seen else "kept"
         raise DataProblem(f"{what} was ranked with seen items {seen}; to rank again, name its Dataset folder too")
     data = store.load(dataset)
     if data.fingerprint != run.about["dataset"]["fingerprint"]:
         raise DataProblem(f"{dataset} is not the data that {what} was trained on (another fingerprint)")
-    return _ranked(run.job, run.model(data), data, exclude_seen), data
+    return _ranked(run.job, run.model(data), data, left_out), data
 
 
 def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: int | None = None) -> _Found:
@@ -149,7 +156,7 @@ def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: in
     test = parts.test if known is None else replace(parts.test, users=parts.test.users[parts.test.users < known])
     ranks = rank(model, test, history=job.method.history, exclude_seen=exclude_seen)
     table = per_user(ranks, parts.train, test, data.n_items)
-    return _Found(table, ranks.n_items, told_of_lists(job, model, data, parts.train, test))
+    return _Found(table, ranks.n_items, exclude_seen, told_of_lists(job, model, data, parts.train, test))
 
 
 def _results(ranks: object, items: int, exclude_seen: bool) -> None:

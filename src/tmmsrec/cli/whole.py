@@ -9,7 +9,7 @@ import typer
 
 from tmmsrec.cli import prepare as options
 from tmmsrec.cli import screen
-from tmmsrec.cli.train import Quiet, Seed, Seen, Sets, Trainings
+from tmmsrec.cli.train import Protocol, Quiet, Seed, Seen, Sets, Trainings
 
 if TYPE_CHECKING:
     from tmmsrec.study.path import Outcome
@@ -43,11 +43,13 @@ def run(
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
     sets: Sets = None,
     training: Trainings = None,
+    protocol: Protocol = "leave-one-out",
     exclude_seen: Seen = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """From your files to a trained model, an honest table, a page and a bundle."""
+    from tmmsrec.data import split
     from tmmsrec.study.path import whole_path
     from tmmsrec.study.recipe import TRAINED, Inputs, Recipe
 
@@ -61,6 +63,7 @@ def run(
         changes=(*([] if width is None else [f"width={width}"]), *(sets or [])),
         training_changes=tuple(trainings),
         seed=seed,
+        split=split.protocol(protocol),
         exclude_seen=exclude_seen,
     )
     columns = options.roles(user_column, item_column, time_column, item_id_column, image_column)
@@ -113,8 +116,7 @@ def told(outcome: Outcome) -> None:
         _sample(report.samples[0], report.about.name)
     screen.say("")
     screen.say(f"  {folder / 'report.html'}    the page; report.md and report.tex beside it say the same")
-    seen = ["--exclude-seen"] if report.about.first.job.exclude_seen else []
-    ask = screen.command("recommend", folder / "bundle", "--user", outcome.dataset.users[0], *seen, "--explain")
+    ask = screen.command("recommend", folder / "bundle", "--user", outcome.dataset.users[0], "--explain")
     screen.say(f"  {folder / 'bundle'}    {report.about.name}: {ask}")
     screen.say(f"  {folder / 'runs'}    every run; {folder / 'data'} the Dataset")
 

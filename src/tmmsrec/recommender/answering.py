@@ -50,8 +50,8 @@ class Wanted:
     items: Tensor | None
 
     @classmethod
-    def of(cls, state: State, asked: Question) -> Wanted:
-        """From what was asked; raises DataProblem or UnknownId, naming the place."""
+    def of(cls, state: State, asked: Question, seen_left_out: bool) -> Wanted:
+        """From what was asked, and what is done where nothing was said of seen items; raises DataProblem or UnknownId."""
         ids, items = state.dataset.catalog.ids, None
         if asked.allow is not None or asked.deny is not None:
             items = torch.full((state.dataset.n_items + 1,), asked.allow is None)
@@ -63,7 +63,8 @@ class Wanted:
         if asked.where is not None:
             passed = state.filters.mask(asked.where)
             items = passed if items is None else items & passed
-        return cls(asking.count_of(asked.k), asked.exclude_seen, items)
+        left_out = seen_left_out if asked.exclude_seen is None else asked.exclude_seen
+        return cls(asking.count_of(asked.k), left_out, items)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Question:
     history: Iterable[Event] | None = None
     at: Moment | None = None
     k: int = 10
-    exclude_seen: bool = False
+    exclude_seen: bool | None = None
     allow: Iterable[Any] | None = None
     deny: Iterable[Any] | None = None
     where: Where | None = None

@@ -7,14 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tmmsrec import values
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.data.split import LeaveOneOut, Split
 from tmmsrec.models.base import Method, Model
 from tmmsrec.recommender import approximate
 from tmmsrec.recommender.adding import Encoders
 from tmmsrec.recommender.people import People
 from tmmsrec.recommender.search import Index
 from tmmsrec.recommender.state import State
+
+
+def split_of(about: Mapping[str, Any]) -> Split:
+    """How the log was cut that a bundle was trained on, by what it says of itself; raises ValueError where that is no split."""
+    told = about.get("split")
+    return values.from_json(Split, told) if told is not None else LeaveOneOut()  # type: ignore[type-abstract]
 
 
 @dataclass
@@ -92,6 +100,16 @@ class Holder:
         events of that catalogue's items: ``people.history(row, len(catalog))``.
         """
         return self._live.state.people
+
+    @property
+    def seen_left_out(self) -> bool:
+        """Whether it was chosen and tested with what a user has met left out: its answers leave that out too, unless asked for."""
+        return bool(self.about.get("exclude_seen", False))
+
+    @property
+    def split(self) -> Split:
+        """How its log was cut when it was trained: leave-one-out, where nothing else is said."""
+        return split_of(self.about)
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from tmmsrec.recommender import asking
 from tmmsrec.recommender.answering import Answer, Recommendation, Wanted, answers, placed, similar
 from tmmsrec.recommender.asking import Asked, Event, Moment, Question, Where
 from tmmsrec.recommender.holder import Holder
+from tmmsrec.recommender.state import State
 
 
 class Questions(Holder):
@@ -25,7 +26,7 @@ class Questions(Holder):
         history: Iterable[Event] | None = None,
         at: Moment | None = None,
         k: int = 10,
-        exclude_seen: bool = False,
+        exclude_seen: bool | None = None,
         allow: Iterable[Any] | None = None,
         deny: Iterable[Any] | None = None,
         where: Where | None = None,
@@ -39,7 +40,7 @@ class Questions(Holder):
             at: the moment of the request; now if not given (the newest event's time should that lie ahead).  A known user's
                 events after it are not read.  Times are seconds, datetimes or ISO texts; without a zone, UTC.
             k: how many.  Fewer come back when fewer are allowed, or known to the model.
-            exclude_seen: leave out every item of the whole history.
+            exclude_seen: leave out every item of the whole history; as it was chosen and tested (``seen_left_out``) if not given.
             allow: only these items.
             deny: none of these.
             where: only items whose fields are so: ``{"brand": ["Nordlys", "Fjell"], "price": {"min": 10, "max": 50}}``.
@@ -52,7 +53,7 @@ class Questions(Holder):
         question = Question(user, history, at, k, exclude_seen, allow, deny, where)
         state, now = self.state, asking.now_seconds()
         asked = asking.of_question(state.people, state.dataset.catalog.ids, question, now)
-        return answers(state, [state.own(asked)], [Wanted.of(state, question)])[0].items
+        return answers(state, [state.own(asked)], [self._wanted(state, question)])[0].items
 
     def recommend_many(
         self,
@@ -61,7 +62,7 @@ class Questions(Holder):
         histories: Iterable[Iterable[Event]] | None = None,
         at: Moment | None = None,
         k: int = 10,
-        exclude_seen: bool = False,
+        exclude_seen: bool | None = None,
         allow: Iterable[Any] | None = None,
         deny: Iterable[Any] | None = None,
         where: Where | None = None,
@@ -74,7 +75,7 @@ class Questions(Holder):
             named = [(f"users[{n}]", replace(each, user=one)) for n, one in enumerate(asking.listed(users, "users"))]
         else:
             named = [(f"histories[{n}]", replace(each, history=one)) for n, one in enumerate(histories or ())]
-        people, ids, wanted = state.people, state.dataset.catalog.ids, Wanted.of(state, each)
+        people, ids, wanted = state.people, state.dataset.catalog.ids, self._wanted(state, each)
         asked = [state.own(asking.of_question(people, ids, one, now, place)) for place, one in named]
         return [answer.items for answer in answers(state, asked, [wanted] * len(asked))]
 
@@ -90,7 +91,7 @@ class Questions(Holder):
         for question in questions:
             try:
                 asked = asking.of_question(state.people, state.dataset.catalog.ids, question, now)
-                good.append((state.own(asked), Wanted.of(state, question)))
+                good.append((state.own(asked), self._wanted(state, question)))
                 found.append(None)
             except DataProblem as problem:
                 found.append(problem)
@@ -124,4 +125,9 @@ class Questions(Holder):
             DataProblem: nothing is known of it that the model reads.
         """
         state = self.state
-        return similar(state, asking.row_of(state.dataset.catalog.ids, item, "item"), Wanted.of(state, Question(k=k, where=where)))
+        return similar(
+            state, asking.row_of(state.dataset.catalog.ids, item, "item"), Wanted.of(state, Question(k=k, where=where), False)
+        )
+
+    def _wanted(self, state: State, question: Question) -> Wanted:
+        return Wanted.of(state, question, self.seen_left_out)

@@ -104,7 +104,9 @@ class Ask(_OneOf):
     )
 
     k: Count = Field(10, description="How many items.")
-    exclude_seen: Flag = Field(False, description="Leave out every item of the history.")
+    exclude_seen: Flag | None = Field(
+        None, description="Leave out every item of the history; as the bundle was tested if not given."
+    )
     allow: IdList | None = Field(None, description="Only these items.")
     deny: IdList | None = Field(None, description="None of these items.")
     where: Where | None = None

@@ -19,7 +19,7 @@ from tmmsrec.models.base import Model
 from tmmsrec.ranking import rank
 from tmmsrec.recommender.growing import carry, learned, with_log
 from tmmsrec.recommender.state import State
-from tmmsrec.study.keeping import Asked, Ranks, Verdict, asked, compared, verdict
+from tmmsrec.study.keeping import Asked, Past, Ranks, Verdict, asked, compared, verdict
 from tmmsrec.study.news import News
 from tmmsrec.study.run import result
 from tmmsrec.study.stages import Listener
@@ -61,31 +61,31 @@ class Going:
 
 
 def learn(
-    news: News, refitted: bool, training: Training, how: Going, work: Path, base: str, listener: Listener
+    news: News, past: Past, training: Training, how: Going, work: Path, base: str, listener: Listener
 ) -> tuple[State, dict[str, Any]]:
     """Train on from the old weights, judge, and measure; the State to keep and what is told of it.
 
     Args:
         news: the old weights over the merged data.
-        refitted: whether those were learned on validation events too.
+        past: how those were learned and tested.
         training: how to train on.
         how: the tolerance and the seed.
         work: where the checkpoint stands.
         base: a name for the old weights.
         listener: told of the progress.
     """
-    news, questions = _in_order(news, refitted)
+    news, questions = _in_order(news, past)
     state, data = news.state, news.state.dataset
     begun = time.perf_counter()
     told: dict[str, Any] = {"merged": news.counts}
     if not state.model.trainable:
         state, found = _recounted(news, questions, listener)
         return state, {**told, **found, "fit": None, "seconds": round(time.perf_counter() - begun, 2)}
-    before = _ranks(state, questions.parts.test)
+    before = _ranks(state, questions.parts.test, questions)
     after, fitted, judged = None, None, Verdict(False, "no event was added, so there was nothing to learn")
     if news.counts["events"]["added"]:
         after, fitted, judged = _trained(news, questions, training, how, work, base, listener)
-    new = _ranks(after, questions.parts.test) if after is not None else None
+    new = _ranks(after, questions.parts.test, questions) if after is not None else None
     told |= _measured(NEW_WEIGHTS if judged.new else OLD_WEIGHTS, judged.why, before, new, questions, data, listener)
     told |= {"fit": describe(fitted) if fitted is not None else None, "seconds": round(time.perf_counter() - begun, 2)}
     kept = after if after is not None and judged.new else state
@@ -93,11 +93,11 @@ def learn(
     return kept, told
 
 
-def _in_order(news: News, refitted: bool) -> tuple[News, Asked]:
+def _in_order(news: News, past: Past) -> tuple[News, Asked]:
     """The items to learn from before the other new ones, so that a model can tell them by their rows; and what is asked."""
 
     def cut(data: Dataset) -> Asked:
-        return asked(Part.whole(data.interactions), news.old, news.counts["users"]["short"]["fewer_than"], refitted)
+        return asked(Part.whole(data.interactions), news.old, news.counts["users"]["short"]["fewer_than"], past)
 
     data = news.state.dataset
     rows, *_ = cut(data).order(news.state.trained, data.n_items)
@@ -129,10 +129,18 @@ def _trained(
         raise DataProblem(
             "no validation target is left that the bundle has not learned (it was refitted on them); wait for more events"
         )
-    old = _ranks(state, valid)
+    old = _ranks(state, valid, questions)
     had = float(metrics.parse(training.metric)(old).mean())
     listener.stage(f"training on from {training.metric} {had:.4f} in validation")
-    start = Start(state.method, state.dataset, lambda model: carry(state, model, taught), base, had, taught)
+    start = Start(
+        state.method,
+        state.dataset,
+        lambda model: carry(state, model, taught),
+        base,
+        had,
+        taught,
+        exclude_seen=questions.exclude_seen,
+    )
     common: dict[str, Any] = {
         "train": questions.parts.train,
         "valid": valid,
@@ -147,7 +155,7 @@ def _trained(
         said = f"no epoch of {len(fitted.history)} was better in validation than the old weights"
         return None, fitted, Verdict(False, f"{said} ({training.metric} {best:.4f} against {had:.4f})")
     after = learned(state, fitted.model, taught)
-    new = _ranks(after, valid)
+    new = _ranks(after, valid, questions)
     judged = verdict(old, new, questions.of_old_events(valid), training.metric, how.tolerance)
     if judged.new and training.refit:
         listener.stage("training again from the old weights, on training and validation events together")
@@ -157,8 +165,9 @@ def _trained(
     return after, fitted, judged
 
 
-def _ranks(state: State, part: Part) -> Ranks:
-    return rank(state.model, part, history=state.method.history).ranks
+def _ranks(state: State, part: Part, questions: Asked, *, observe: bool = True) -> Ranks:
+    how: dict[str, Any] = {"history": state.method.history, "exclude_seen": questions.exclude_seen}
+    return rank(state.model, part, **how, observe=observe).ranks
 
 
 def _recounted(news: News, questions: Asked, listener: Listener) -> tuple[State, dict[str, Any]]:
@@ -171,8 +180,8 @@ def _recounted(news: News, questions: Asked, listener: Listener) -> tuple[State,
     users = log.owners
     was = Interactions.of(users[read], log.items[read], log.times[read], log.users)
     state.model.observe(Part.whole(was))
-    before = rank(state.model, test, history=state.method.history, observe=False).ranks
-    after = _ranks(state, test)
+    before = _ranks(state, test, questions, observe=False)
+    after = _ranks(state, test, questions)
     why = f"{type(state.method).__name__} only counts: it has no weights that could be kept"
     found = _measured(COUNTED, why, before, after, questions, state.dataset, listener)
     return learned(state, state.model, state.dataset.n_items), found
@@ -185,5 +194,5 @@ def _floors(data: Dataset, questions: Asked, listener: Listener) -> dict[str, Ra
     found: dict[str, Ranks] = {}
     for name in zoo.FLOORS:
         model: Model = known[name].build(data)
-        found[name] = rank(model, questions.parts.test, history=known[name].history).ranks
+        found[name] = rank(model, questions.parts.test, history=known[name].history, exclude_seen=questions.exclude_seen).ranks
     return found

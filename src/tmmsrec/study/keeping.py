@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmmsrec import metrics, significance
-from tmmsrec.data.split import LeaveOneOut, Part, Parts
+from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.split import LeaveOneOut, Part, Parts, Split
+from tmmsrec.fit import grown
 from tmmsrec.study.report import METRICS
 
 Ranks = NDArray[np.float64]
@@ -26,11 +28,13 @@ class Asked:
             asked about, as if they had been dropped.  Neither validation nor test asks for what the old weights have learned.
         old: [N] which events were there before.
         learned: [I+1] in how many training events of the old weights each item was.
+        exclude_seen: whether items that a user has met are left out of the rankings, as they were when the old weights were chosen.
     """
 
     parts: Parts
     old: Mask
     learned: NDArray[np.int64]
+    exclude_seen: bool = False
 
     def of_old_events(self, part: Part) -> Mask:
         """[n] whether the event asked for was in the log before: neither the old weights nor the new ones have learned it."""
@@ -63,19 +67,39 @@ MEANING = {
 }
 
 
-def asked(merged: Part, old: Mask, least: int, refit: bool) -> Asked:
+@dataclass(frozen=True)
+class Past:
+    """How the old weights were learned and tested.
+
+    Attributes:
+        refitted: whether they were learned anew on training and validation events together.
+        split: how their log was cut.
+        exclude_seen: whether items that a user had met were left out of the rankings.
+    """
+
+    refitted: bool = False
+    split: Split = LeaveOneOut()
+    exclude_seen: bool = False
+
+    def learned(self, log: Interactions) -> NDArray[np.int64]:
+        """[U] how many of each user's events they have learned, of the log that there was."""
+        parts = self.split.cut(log)
+        return (grown(parts.train, parts.valid) if self.refitted else parts.train).stop
+
+
+def asked(merged: Part, old: Mask, least: int, past: Past) -> Asked:
     """Cut a merged log.
 
     Args:
         merged: all events.
         old: [N] which of them were there before.
         least: events that a user must have to be learned from and asked about.
-        refit: whether the old weights were learned anew on training and validation events together.
+        past: how the old weights were learned.
     """
     log = merged.interactions
     before = np.concatenate([[0], np.cumsum(old)])  # old events before each position of the log
     lengths = before[log.offsets[1:]] - before[log.offsets[:-1]]
-    learned = np.where(lengths >= 3, lengths - (1 if refit else 2), lengths)
+    learned = past.learned(Interactions.of(log.owners[old], log.items[old], log.times[old], log.users))
     learned = np.where((lengths >= least) & (learned >= 2), learned, 0)
     place = before[:-1] - before[np.repeat(log.offsets[:-1], log.lengths)]  # each old event's number among its user's old ones
     known = old & (place < np.repeat(learned, log.lengths))
@@ -83,7 +107,7 @@ def asked(merged: Part, old: Mask, least: int, refit: bool) -> Asked:
     # The test has such a target only where a user of two old events, both learned, got one that is older than they.
     valid, test = (Part(p.name, log, p.stop, p.users[~known[p.ends]]) for p in (parts.valid, parts.test))
     counts = np.bincount(log.items[known], minlength=int(log.items.max(initial=0)) + 1)
-    return Asked(Parts(parts.train, valid, test), old, counts)
+    return Asked(Parts(parts.train, valid, test), old, counts, past.exclude_seen)
 
 
 def _of_enough(parts: Parts, least: int) -> Parts:

@@ -19,7 +19,7 @@ from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import prepare_from
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.split import LeaveOneOut
+from tmmsrec.data.split import Part, Split
 from tmmsrec.extract import Form, NothingToLearn, Work
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
@@ -88,15 +88,15 @@ def whole_path(
     left_out += slow + chosen_once
     for note in (*notes, *left_out):
         listener.note(note)
-    once = [] if recipe.exclude_seen else never_twice(dataset)
+    once = [] if recipe.exclude_seen else never_twice(dataset, recipe.split)
     for note in once:
         listener.note(note)
     runs = _runs(methods, trainings, dataset, recipe, out / "runs", listener)
     subject, why = best_in_validation(runs)
     listener.note(why)
     recommender = _bundle(subject, runs[subject], dataset, out / "bundle", stages, listener)
-    asked = _before_the_last(runs[subject], dataset)
-    shown = samples(asked, seed=recipe.seed, source=source_of(dataset), exclude_seen=recipe.exclude_seen)
+    asked, test = _before_the_test(runs[subject], dataset)
+    shown = samples(asked, test, seed=recipe.seed, source=source_of(dataset), exclude_seen=recipe.exclude_seen)
     by_seed = {name: [run] for name, run in runs.items()}
     report = Report(
         dataset,
@@ -134,7 +134,7 @@ def _prepared(inputs: Inputs, recipe: Recipe, out: Path, stages: Stages, listene
     stages.done("prepare", key)
     listener.stage(f"data: {dataset!r}")
     listener.note(_read_as(dataset))
-    LeaveOneOut().cut(dataset.interactions)  # where nothing can be held out, nobody should wait for features first
+    recipe.split.cut(dataset.interactions)  # where nothing can be held out, nobody should wait for features first
     return dataset, key
 
 
@@ -191,7 +191,7 @@ def _runs(
 ) -> dict[str, Run]:
     found = {}
     for name, method in methods.items():
-        job = Job(method, trainings[name], seed=recipe.seed, exclude_seen=recipe.exclude_seen)
+        job = Job(method, trainings[name], recipe.split, recipe.seed, recipe.exclude_seen)
         there = (root / job.key(dataset) / "run.json").exists()
         listener.stage(f"{name}: as before" if there else f"{name}")
         for line in [] if there or name in zoo.FLOORS else memory.told(method, dataset, job.training):
@@ -200,9 +200,9 @@ def _runs(
     return found
 
 
-def never_twice(dataset: Dataset) -> list[str]:
+def never_twice(dataset: Dataset, split: Split) -> list[str]:
     """A remark where nobody meets an item twice in the training part: what lists are then better without."""
-    train = LeaveOneOut().cut(dataset.interactions).train
+    train = split.cut(dataset.interactions).train
     if (dataset.interactions.met_before() & train.readable).any():
         return []
     return [
@@ -229,7 +229,8 @@ def _bundle(name: str, of: Run, dataset: Dataset, folder: Path, stages: Stages, 
         return Recommender.load(folder)
     listener.stage(f"bundle of {name}")
     told = {k: of.about[k] for k in ("result", "test_users", "seconds", "versions", "dataset")}
-    about = {"name": name, "run": of.folder.name, "training": values.to_json(of.job.training), **told}
+    asked = {"split": values.to_json(of.job.split), "exclude_seen": of.job.exclude_seen}
+    about = {"name": name, "run": of.folder.name, "training": values.to_json(of.job.training), **asked, **told}
     recommender = Recommender(of.job.method, of.model(dataset), dataset, about, fitted_encoders(dataset))
     stages.begin("bundle")
     recommender.save(folder)
@@ -237,6 +238,7 @@ def _bundle(name: str, of: Run, dataset: Dataset, folder: Path, stages: Stages, 
     return recommender
 
 
-def _before_the_last(of: Run, dataset: Dataset) -> Recommender:
-    """What the run tested: the bundle has counted the last events, and asked about them it would know the answer."""
-    return Recommender(of.job.method, of.model(dataset), dataset, counted=of.job.split.cut(dataset.interactions).test)
+def _before_the_test(of: Run, dataset: Dataset) -> tuple[Recommender, Part]:
+    """What the run tested, and by what: the bundle has counted the targets, and asked about them it would know the answer."""
+    test = of.job.split.cut(dataset.interactions).test
+    return Recommender(of.job.method, of.model(dataset), dataset, counted=test), test

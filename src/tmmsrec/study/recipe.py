@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tmmsrec import values, zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation
+from tmmsrec.data.split import LeaveOneOut, Split
 from tmmsrec.models.additive import Additive
 from tmmsrec.models.base import Method
 from tmmsrec.nn.losses import BCE, BySize, Loss
@@ -59,6 +60,7 @@ class Recipe:
         training: how those are trained that have no training of their own in the zoo.
         training_changes: ``field=value`` for every training.
         seed: of everything random.
+        split: which events are learned from, choose and test.
         exclude_seen: leave items that a user has met out of the rankings, in validation and in the test.
     """
 
@@ -74,6 +76,7 @@ class Recipe:
     training: Training = TRAINING
     training_changes: tuple[str, ...] = ()
     seed: int = 0
+    split: Split = LeaveOneOut()
     exclude_seen: bool = False
 
     def training_of(self, name: str) -> Training:

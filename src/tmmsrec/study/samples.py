@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tmmsrec.data import pictures
+from tmmsrec.data import pictures, split
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.recommender import Recommendation, Recommender
@@ -73,6 +73,7 @@ class Sample:
 
 def samples(
     recommender: Recommender,
+    test: split.Part,
     *,
     users: int = 3,
     k: int = 6,
@@ -81,10 +82,11 @@ def samples(
     source: pictures.Pictures | None = None,
     exclude_seen: bool = False,
 ) -> list[Sample]:
-    """Users drawn by lot, asked about just before their last event.
+    """Users drawn by lot, asked about just before their test target.
 
     Args:
-        recommender: of a leave-one-out run, which has neither learned from the last events nor counted them.
+        recommender: what a run tested, which has neither learned from the targets nor counted them.
+        test: who was asked about, and where the histories stopped.
         users: how many.
         k: recommendations each.
         newest: how many events of the history are shown.
@@ -92,16 +94,17 @@ def samples(
         source: where the pictures are.
         exclude_seen: leave out what a user has met.
     """
-    dataset, log = recommender.dataset, recommender.dataset.interactions
-    able = np.flatnonzero(log.lengths >= 3)
-    chosen = np.random.default_rng(seed).choice(able, min(users, len(able)), replace=False)
-    pages = _Pages(dataset, source)
-    return [_sample(recommender, int(user), k, newest, pages, exclude_seen) for user in chosen]
+    chosen = np.random.default_rng(seed).choice(test.users, min(users, len(test)), replace=False)
+    pages = _Pages(recommender.dataset, source)
+    return [_sample(recommender, test, int(user), k, newest, pages, exclude_seen) for user in chosen]
 
 
-def _sample(recommender: Recommender, user: int, k: int, newest: int, pages: _Pages, exclude_seen: bool) -> Sample:
+def _sample(
+    recommender: Recommender, test: split.Part, user: int, k: int, newest: int, pages: _Pages, exclude_seen: bool
+) -> Sample:
     dataset, log = recommender.dataset, recommender.dataset.interactions
-    start, last = int(log.offsets[user]), int(log.offsets[user + 1]) - 1
+    start = int(log.offsets[user])
+    last = start + int(test.stop[user])
     ids = dataset.catalog.ids
     history = [(ids[int(log.items[e])], int(log.times[e])) for e in range(start, last)]
     taken, at = ids[int(log.items[last])], int(log.times[last])

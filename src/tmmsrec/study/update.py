@@ -16,13 +16,16 @@ from typing import Any
 from tmmsrec import values
 from tmmsrec.data import store
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.data.times import TimeChoice
 from tmmsrec.recommender import bundle
 from tmmsrec.recommender.adding import Encoders
+from tmmsrec.recommender.holder import split_of
 from tmmsrec.recommender.state import State
 from tmmsrec.study.circumstances import versions
 from tmmsrec.study.claim import Busy, claim
-from tmmsrec.study.going_on import NEW_WEIGHTS, Going, learn
+from tmmsrec.study.going_on import NEW_WEIGHTS, OLD_WEIGHTS, Going, learn
+from tmmsrec.study.keeping import Past
 from tmmsrec.study.news import News, merged
 from tmmsrec.study.recipe import Inputs
 from tmmsrec.study.stages import Listener, Silent
@@ -80,8 +83,7 @@ def update(
     listener, how, target = listener or Silent(), how or Going(), Path(out or folder)
     bundle.must_be_free(target)  # before hours of training, not after them
     state, about, encoders = bundle.read(Path(folder))
-    refitted = _refitted(about)
-    training = how.training(replace(_first_training(about), refit=refitted))
+    training = how.training(replace(_first_training(about), refit=_refitted(about)))
     with _workplace(target) as work:
         listener.stage(f"bundle of {state.dataset!r}")
         news = merged(state, encoders, inputs, time, listener)
@@ -95,7 +97,7 @@ def update(
         listener.stage(f"merged: {news.state.dataset!r}")
         for other in (p for p in work.iterdir() if p.is_dir() and p.name != key):
             shutil.rmtree(other)
-        after, told = learn(news, refitted, training, how, work / key, base, listener)
+        after, told = learn(news, _past(about), training, how, work / key, base, listener)
         stated = {"stated": about.get("result"), "stated_users": about.get("test_users")}
         about = {**_about(about, after, told, training), "update": {"key": key, **stated, **told}}
         bundle.write(target, after, about, encoders)
@@ -131,6 +133,11 @@ def _refitted(about: Mapping[str, Any]) -> bool:
     return bool(about.get("refitted", _first_training(about).refit))
 
 
+def _past(about: Mapping[str, Any]) -> Past:
+    """How its weights were learned and tested."""
+    return Past(_refitted(about), split_of(about), bool(about.get("exclude_seen", False)))
+
+
 def _nothing(target: Path, folder: Path, state: State, about: Mapping[str, Any], encoders: Encoders, news: News) -> Updated:
     """All of it was known: the bundle is left as it is, or copied as it is."""
     if target.resolve() != folder.resolve():
@@ -152,12 +159,14 @@ def _about(about: Mapping[str, Any], state: State, told: Mapping[str, Any], trai
     data = state.dataset
     # What goes on from weights that have learned validation events has learned them too.
     refitted = _refitted(about) or (told["kept"] == NEW_WEIGHTS and told["fit"]["refit"])
+    split = split_of(about) if told["kept"] == OLD_WEIGHTS else LeaveOneOut()
     seconds = {**about.get("seconds", {}), "update": told["seconds"]}
     return {
         **{k: v for k, v in about.items() if k not in ("result", "test_users", "versions", "dataset", "update")},
         "training": about.get("training", values.to_json(Training())),
         "training_of_update": values.to_json(training),
         "refitted": refitted,
+        "split": values.to_json(split),
         "result": told["result"],
         "test_users": told["test_users"],
         "seconds": seconds,

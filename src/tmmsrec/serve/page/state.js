@@ -7,9 +7,9 @@ import { later } from "./dom.js";
  * events  [{key, item, at}], oldest first
  * edited  whether the events are given by hand (then they are sent; else the person is named)
  * at      the moment of the request; null for the end of the data
- * k, seen, where, shown   how many; whether to leave out what was met; {field: [value]}; names of the bundles shown, null for all
+ * k, seen, where, shown   how many; whether to leave out what was met, null for as the bundle was tested; {field: [value]}; names of the bundles shown, null for all
  */
-export const EMPTY = Object.freeze({ from: null, events: [], edited: false, at: null, k: 10, seen: false, where: {}, shown: null });
+export const EMPTY = Object.freeze({ from: null, events: [], edited: false, at: null, k: 10, seen: null, where: {}, shown: null });
 
 let keys = 0;
 export const newKey = () => `e${(keys += 1)}`;
@@ -25,7 +25,7 @@ export function toHash(state) {
   if (state.edited) put("history", state.events.map((e) => `${encodeURIComponent(e.item)}@${e.at}`).join(","));
   if (state.at !== null) put("at", state.at);
   if (state.k !== EMPTY.k) put("k", state.k);
-  if (state.seen) put("seen", 1);
+  if (state.seen !== null) put("seen", state.seen ? 1 : 0);
   for (const [field, values] of Object.entries(state.where)) {
     for (const value of values) put("only", `${encodeURIComponent(field)}:${encodeURIComponent(JSON.stringify(value))}`);
   }

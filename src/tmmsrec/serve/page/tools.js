@@ -23,10 +23,12 @@ export function drawTools(root, { state, about, called, shown }, change) {
   const counts = [...new Set([...COUNTS, state.k])].sort((a, b) => a - b);
   most.replaceChildren(...counts.map((n) => h("option", { value: String(n) }, String(n))));
   most.value = String(state.k);
-  root.querySelector("[type=checkbox]").checked = state.seen;
+  root.querySelector("[type=checkbox]").checked = state.seen ?? shown.every((name) => leavesOut(about, name));
   for (const radio of root.querySelectorAll("[type=radio]")) radio.checked = radio.value === (shown.length > 1 ? "" : shown[0]);
   root.querySelector(".chips").replaceChildren(...chips(state, change));
 }
+
+const leavesOut = (about, name) => Boolean(about.bundles.find((one) => one.name === name)?.about.exclude_seen);
 
 function build(root, { about, called }, change) {
   const most = h("select", { id: "most", onchange: (event) => change({ k: Number(event.target.value) }) });
