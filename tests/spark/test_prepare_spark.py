@@ -59,6 +59,17 @@ def test_numbers_as_ids_and_fine_moments_in_a_folder_of_parquet(spark: Spark, tm
     assert report["ties"]["equal"] > 0
 
 
+def test_movielens_as_it_comes(spark: Spark, tmp_path: Path) -> None:
+    rows = [(k % 5, k * 7 % 11, logs.T0 + k // 3) for k in range(90)]
+    for mark, ending in (("::", "dat"), ("\t", "data")):
+        (raw := tmp_path / ending).mkdir()
+        ratings, films = raw / f"ratings.{ending}", raw / "movies.dat"
+        ratings.write_text("".join(mark.join(map(str, (u, i, 4.5, t))) + "\r\n" for u, i, t in rows))
+        films.write_bytes("".join(f"{i}::Café: {i}::Drama|War\n" for i in range(9)).encode("latin-1"))
+        same_of_both(raw, source_of(ratings, films), Preparation(), spark)
+        assert store.load(raw / "spark").n_items == 11
+
+
 def test_amazon_files_by_the_command_line(spark: Spark, tmp_path: Path) -> None:
     reviews, meta = logs.write_amazon(tmp_path / "raw", logs.events(seed=2))
     for engine in ("duckdb", "spark"):

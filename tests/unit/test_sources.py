@@ -221,7 +221,7 @@ def test_formats_are_told_apart_by_name_and_first_lines(tmp_path: Path) -> None:
     assert type(source_of(events, meta).items) is AmazonMeta
     assert source_of(events, meta, columns={"item_id": "asin"}).items == TableItems(meta, "asin")
     assert type(source_of(events, write(tmp_path / "a.item", "item_id:token\n")).items) is RecBoleItem
-    with pytest.raises(DataProblem, match="unknown format 'xml'; known: auto, table"):
+    with pytest.raises(DataProblem, match="unknown format 'xml'; known: auto, table, amazon, recbole, movielens, text"):
         source_of(events, format="xml")  # type: ignore[arg-type]
     with pytest.raises(DataProblem, match="'usr' is no role"):
         source_of(events, columns={"usr": "x"})

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tmmsrec.data.engines import Engine
     from tmmsrec.data.prepare import Preparation
 
-EVENTS = "Events: csv, tsv, parquet (or a folder of it), jsonl (also .gz), Amazon, RecBole, or text lines."
-Format = Annotated[str, typer.Option(help="Of the interactions: auto, table, amazon, recbole or text.")]
+EVENTS = "Events: csv, tsv, parquet (or a folder of it), jsonl (also .gz), Amazon, RecBole, MovieLens, or text lines."
+Format = Annotated[str, typer.Option(help="Of the interactions: auto, table, amazon, recbole, movielens or text.")]
 MinEvents = Annotated[int, typer.Option(help="Users with fewer events are dropped.")]
 MinItemEvents = Annotated[int, typer.Option(help="Items with fewer events are dropped, in turns with users (a core).")]
 Ties = Annotated[str, typer.Option(help="Order among equal times: file or hash.")]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tmmsrec import values, zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation
 from tmmsrec.data.split import LeaveOneOut, Split
+from tmmsrec.data.sources.guess import Format
 from tmmsrec.models.additive import Additive
 from tmmsrec.models.base import Method
 from tmmsrec.nn.losses import BCE, BySize, Loss
@@ -39,7 +40,7 @@ class Inputs:
     interactions: Path
     items: Path | None = None
     images: str | None = None
-    format: Literal["auto", "table", "amazon", "recbole", "text"] = "auto"
+    format: Format = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     name: str | None = None
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.sources import EventsFile, ItemsFile, Source, files
+from tmmsrec.data.sources import EventsFile, ItemsFile, Source, files, movielens
 from tmmsrec.data.sources.amazon import EVENTS, META, AmazonMeta, AmazonReviews
+from tmmsrec.data.sources.movielens import MovieLensFilms, MovieLensRatings
 from tmmsrec.data.sources.recbole import RecBoleInter, RecBoleItem
 from tmmsrec.data.sources.table import OBJECTS, TableEvents, TableItems
 from tmmsrec.data.sources.text import TextLines
 
-Format = Literal["auto", "table", "amazon", "recbole", "text"]
+Format = Literal["auto", "table", "amazon", "recbole", "movielens", "text"]
 EVENT_ROLES = {"user", "item", "time"}
+# Endings that say nothing of how a file is written, and those of MovieLens' own splits (`u1.base`, `ra.train`).
+PLAIN, SPLITS = (".txt", ".dat", ".data", ""), (".base", ".test", ".train")
 
 
 def source_of(
@@ -43,6 +46,8 @@ def events_file(path: Path, format: Format, columns: Mapping[str, str]) -> Event
         return AmazonReviews(path)
     if format == "recbole":
         return RecBoleInter(path)
+    if format == "movielens":
+        return MovieLensRatings(path)
     if format == "text":
         return TextLines(path)
     if format == "table":
@@ -54,6 +59,8 @@ def items_file(path: Path, columns: Mapping[str, str]) -> ItemsFile:
     """The reader for a table of items."""
     kind = files.kind_of(files.must_exist(path))
     chosen = "item_id" in columns or "image" in columns
+    if kind in (*PLAIN, ".item") and not chosen and movielens.like_films(movielens.first_line(path)):
+        return MovieLensFilms(path)
     if kind == ".item":
         return RecBoleItem(path)
     if kind in OBJECTS and not chosen:
@@ -70,8 +77,11 @@ def _events_format(path: Path) -> Format:
     if kind in OBJECTS:
         keys = set(files.first_keys(path))
         return "amazon" if any(set(names) <= keys for names in EVENTS.values()) else "table"
-    if kind in (".txt", ".dat", ".data", ""):
-        fields = files.first_lines(path)[0].split()
+    if kind in (*PLAIN, *SPLITS):
+        line = files.first_lines(path)[0]
+        if movielens.like_ratings(line):
+            return "movielens"
+        fields = line.split()
         # A header has no number in its third field; a line of events always has.
         return "text" if len(fields) == 3 and fields[2].replace(".", "", 1).isdigit() else "table"
     return "table"
