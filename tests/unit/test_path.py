@@ -97,8 +97,9 @@ def test_where_nobody_meets_an_item_twice_it_is_said(raw: Path, tmp_path: Path) 
     )
 
 
-def test_floors_alone_are_shown_too_and_do_not_know_the_answer(raw: Path, tmp_path: Path) -> None:
-    outcome = walked(raw, tmp_path / "out")
+@pytest.mark.parametrize("asked", [(), ("markov",)])
+def test_floors_alone_are_shown_too_and_do_not_know_the_answer(raw: Path, tmp_path: Path, asked: tuple[str, ...]) -> None:
+    outcome = walked(raw, tmp_path / "out", *asked)
     assert len(outcome.report.samples) == 3
     for shown, tested in ranks(outcome):
         assert tested - 1.5 <= shown <= tested  # the best place of items with equal scores beside their mean

@@ -83,8 +83,9 @@ def whole_path(
         methods, slow = quick_enough(methods, dataset.n_items)
     methods, chosen_once = refitted(methods, recipe)
     methods, left_out = fitting(methods, dataset)
-    if recipe.methods and not any(method.learned for method in methods.values()):
-        raise DataProblem(" ".join([*left_out, *chosen_once]) + " No other method was asked for.")
+    gone = [*left_out, *chosen_once]
+    if gone and not any(method.learned for method in methods.values()):
+        raise DataProblem(" ".join(gone) + " No other method was asked for.")
     left_out += slow + chosen_once
     for note in (*notes, *left_out):
         listener.note(note)

@@ -10,8 +10,8 @@ from typing import Any
 from tmmsrec import values, zoo
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation
-from tmmsrec.data.split import LeaveOneOut, Split
 from tmmsrec.data.sources.guess import Format
+from tmmsrec.data.split import LeaveOneOut, Split
 from tmmsrec.models.additive import Additive
 from tmmsrec.models.base import Method
 from tmmsrec.nn.losses import BCE, BySize, Loss
