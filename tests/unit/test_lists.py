@@ -150,13 +150,17 @@ def test_how_items_of_a_list_differ_in_features():
     assert "difference text" not in alone
 
 
-def test_the_table_has_a_line_for_each_method_and_a_dash_for_what_was_not_written_down():
+def test_the_table_has_a_line_for_each_method_of_which_something_was_written_down():
     one = {"users": 9, "k": 10, "filled": 1.0, "coverage": 0.25, "gini": 0.5, "novelty": 2.0, "repeats": 0.125, "never_met": 0.0}
     two = one | {"coverage": 0.75, "difference text": 0.5}
-    table = lists_table({"old": [{}], "new": [one, two]}, n_items=1_234)
+    table = lists_table({"old": [{}], "floor": [one], "new": [one, two]}, frozenset({2}), n_items=1_234)
     assert table.heads == ["method", "filled", "coverage", "Gini", "novelty", "had before", "never met", "texts differ"]
-    assert table.rows == [["old", *["-"] * 7], ["new", "100.0%", "50.0%", "0.50", "2.0", "12.5%", "0.0%", "0.50"]]
+    assert table.rows[0] == ["floor", "100.0%", "25.0%", "0.50", "2.0", "12.5%", "0.0%", "-"]
+    assert table.rows[1:] == [["new", "100.0%", "50.0%", "0.50", "2.0", "12.5%", "0.0%", "0.50"]]
+    assert table.rules == {1}
     assert table.note.startswith("The first 10 of 1,234 items, for 9 test users.")
+    assert table.note.endswith("Of 1 method nothing was written down.")
+    assert lists_table({"old": [{}], "new": [one]}, frozenset({1}), n_items=1_234).rules == frozenset()
     assert lists_table({"old": [{}]}, n_items=1_234) is None
 
 

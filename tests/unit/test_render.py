@@ -125,6 +125,25 @@ def test_the_terminal_shows_every_row_in_80_columns(whole: Report, told: Documen
     assert max(map(len, captured.get().splitlines())) <= 80
 
 
+def test_on_a_narrow_terminal_a_name_is_cut_between_its_words_only() -> None:
+    heads = ["method", "chosen", "epochs", "seconds", "MB", "parameters", "NDCG@10 over seeds"]
+    row = [
+        "TMMSRec without time",
+        "lr=0.001, decay=1.0",
+        "8 of 16",
+        "3.0",
+        "360",
+        "294,210",
+        "0.2615 to 0.2895",
+    ]
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(terminal.table(Table(heads, [row])))
+    words = captured.get().split()
+    assert {"TMMSRec", "without", "time", "294,210", "0.2615", "0.2895"} <= set(words)
+    assert max(map(len, captured.get().splitlines())) <= 80
+
+
 def test_on_a_narrow_terminal_an_interval_stands_below_its_number_and_nothing_is_cut() -> None:
     rows = [["a method of some name", Cell("+0.0568", 1, "[+0.0301, +0.0835]"), "42 / 16 / 215", "< 0.0001"]]
     table = terminal.table(Table(["method", "difference [95 % interval]", "better / worse / same", "p"], rows))

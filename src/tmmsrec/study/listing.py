@@ -28,11 +28,13 @@ _MEANING = (
 def lists_table(
     told: Mapping[str, Sequence[Told]], rules: frozenset[int] = frozenset(), *, n_items: int, first: str = "method"
 ) -> Table | None:
-    """A line for each method, its means over seeds; None where nothing was written down of any, as by earlier versions.
+    """A line for each method, its means over seeds; those of which nothing was written down, as by earlier versions, are left out.
+
+    None where nothing was of any.
 
     Args:
         told: name -> ``lists.described`` of each seed, empty where it was not written down.
-        rules: rows before which a rule is drawn.
+        rules: how many of the names stand above a rule.
         n_items: of the catalogue.
         first: what a line is.
     """
@@ -42,12 +44,15 @@ def lists_table(
     apart = sorted({field for seeds in known.values() for one in seeds for field in one if field.startswith("difference ")})
     heads = _HEADS | {field: (f"{field.removeprefix('difference ')}s differ", "{:.2f}".format) for field in apart}
     rows: list[list[Cell | str]] = []
-    for name, seeds in told.items():
-        means = {field: [one[field] for one in seeds if field in one] if name in known else [] for field in heads}
+    for name, seeds in known.items():
+        means = {field: [one[field] for one in seeds if field in one] for field in heads}
         cells = (shown(float(np.mean(means[field]))) if means[field] else "-" for field, (_, shown) in heads.items())
         rows.append([name, *cells])
     one = next(iter(known.values()))[0]
     note = f"The first {one['k']} of {n_items:,} items, for {one['users']:,} test users. {_MEANING}"
     if apart:
         note += " Differ: 1 minus the mean cosine of two items of a list."
-    return Table([first, *(head for head, _ in heads.values())], rows, rules, note, "lists")
+    if left := len(told) - len(known):
+        note += f" Of {left} {first}{'s' if left > 1 else ''} nothing was written down."
+    above = frozenset({sum(name in known for name in list(told)[:count]) for count in rules} - {0, len(known)})
+    return Table([first, *(head for head, _ in heads.values())], rows, above, note, "lists")

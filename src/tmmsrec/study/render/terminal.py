@@ -11,13 +11,13 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table as Drawn
 from rich.text import Text as Words
 
 from tmmsrec.study.blocks import Block, Cell, Document, Facts, Points, Table, Text
 
 NAME, NUMBER = 40, 28  # what is longer than these, in the first column and in the others, may be cut into lines
+TIGHT = 18  # in place of NUMBER where that leaves no room: an interval still stands in one line
 HARD = "\u00a0"  # a blank that no line ends at
 _STYLES = {1: "bold", 2: "underline"}
 
@@ -57,35 +57,46 @@ def table(given: Table) -> RenderableType:
 
 @dataclass(frozen=True)
 class _Roomy:
-    """A table that puts the intervals below their numbers where it would not fit otherwise."""
+    """A table that puts the intervals below their numbers where it would not fit otherwise, and then cuts what can be cut."""
 
     given: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        beside, below = (_drawn(self.given, between) for between in (" ", "\n"))
-        fits = Measurement.get(console, options.update(max_width=1000), beside).maximum <= options.max_width
-        yield beside if fits else below
+        forms = [_drawn(self.given, *form) for form in ((" ", NUMBER), ("\n", NUMBER), ("\n", TIGHT))]
+        yield next((drawn for drawn, least in forms if least <= options.max_width), forms[-1][0])
 
 
-def _drawn(given: Table, between: str) -> Drawn:
-    """With what stands between a number and its interval, in cells and heads."""
+def _drawn(given: Table, between: str, number: int) -> tuple[Drawn, int]:
+    """A table with what stands ``between`` a number and its interval, in cells and heads, and the least room that it needs.
+
+    Cells of ``number`` and less stay in one line, and words are never cut where there is that room.
+    """
     drawn = Drawn(header_style="bold", box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    room = 2 * (len(given.heads) - 1)
     for at, head in enumerate(given.heads):
-        column = [_shown(row[at], between) for row in given.rows]
-        widest = max([cell_len(line) for cell in column for line in cell.plain.splitlines()], default=0)
-        fixed = widest <= NUMBER if at else between == " " and widest <= NAME
+        column = [_shown(row[at], between).plain for row in given.rows]
+        widest = _longest("\n", column)
+        fixed = widest <= number if at else between == " " and widest <= NAME
         head = _narrow(head, between, widest) if at else head
-        drawn.add_column(Words(head), justify="right" if at else "left", no_wrap=fixed, overflow="fold")
+        # What may be cut, a name above all, is cut between its words only, however wide the rest would like to be.
+        least = max(widest if fixed else min(NAME, _longest("\n ", column)), _longest("\n" if fixed else "\n ", [head]))
+        room += least
+        drawn.add_column(Words(head), justify="right" if at else "left", no_wrap=fixed, overflow="fold", min_width=least)
     for at, row in enumerate(given.rows):
         drawn.add_row(*[_shown(cell, between) for cell in row], end_section=at + 1 in given.rules)
-    return drawn
+    return drawn, room
+
+
+def _longest(ends: str, texts: Sequence[str]) -> int:
+    """The width of the widest piece of some texts, each cut at these marks."""
+    return max((cell_len(piece) for text in texts for piece in re.split(f"[{ends}]", text)), default=0)
 
 
 def _narrow(head: str, between: str, width: int) -> str:
     """A head in lines that are no wider than its column or its own longest word; what stands in brackets is one."""
     name, bracket, interval = head.partition(" [")
     words = f"{name}{between}[{interval.replace(' ', HARD)}" if bracket else head
-    width = max([width, *(cell_len(word) for word in re.split("[ \n]", words))])
+    width = max(width, _longest("\n ", [words]))
     return "\n".join(line for part in words.split("\n") for line in textwrap.wrap(part, width, break_long_words=False))
 
 
