@@ -250,8 +250,8 @@ def test_pruning_is_of_training_alone_and_an_epochs_graph_is_a_function_of_its_s
 
 def test_evaluation_makes_the_vectors_once_and_never_gives_stale_ones():
     model = waved().eval()
-    calls, plain = [], model._propagated
-    model._propagated = lambda: calls.append(1) or plain()
+    calls, plain = [], model.made
+    model.made = lambda: calls.append(1) or plain()
 
     @torch.inference_mode()
     def score():

@@ -216,8 +216,8 @@ def test_an_item_without_a_picture_is_no_picture_of_zeros():
 
 def test_evaluation_makes_the_vectors_once_and_never_gives_stale_ones():
     model = waved().eval()
-    calls, plain = [], model._represented
-    model._represented = lambda: calls.append(1) or plain()
+    calls, plain = [], model.made
+    model.made = lambda: calls.append(1) or plain()
 
     @torch.inference_mode()
     def score():

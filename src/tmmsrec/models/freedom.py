@@ -12,15 +12,11 @@ from torch.nn import functional
 from tmmsrec.data.batch import Batch
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.split import Part
-from tmmsrec.models.base import VectorModel, features_of
-from tmmsrec.models.pairs import PairMethod
-from tmmsrec.nn.dots import dots
-from tmmsrec.nn.graph import Edges, Memory, UserItemGraph, nearest, propagate
-from tmmsrec.nn.items import LearnedRows
-from tmmsrec.nn.losses import bpr
-from tmmsrec.nn.users import UserRows
+from tmmsrec.models.base import features_of
+from tmmsrec.models.on_graph import GraphModel
+from tmmsrec.models.pairs import PairMethod, bpr_of_pairs, items_of_pairs
+from tmmsrec.nn.graph import Edges, Memory, nearest, propagate
 
 
 @dataclass(frozen=True)
@@ -67,18 +63,11 @@ class FREEDOM(PairMethod):
     source: ClassVar[str] = "FREEDOM 2023"
 
     def __post_init__(self) -> None:
-        self.check_sizes()
-        if len(set(self.modalities)) != len(self.modalities) or "id" in self.modalities:
-            raise ValueError(f"modalities must be distinct names of features, got {self.modalities}; ids are always read")
+        super().__post_init__()
         if self.neighbours < 1 or self.user_layers < 0 or self.item_layers < 0:
             raise ValueError("FREEDOM needs neighbours of at least 1 and no negative number of layers")
         if not (0 <= self.pruned < 1 and 0 <= self.image_weight <= 1):
             raise ValueError(f"pruned lies in [0, 1) and image_weight in [0, 1], got {self.pruned} and {self.image_weight}")
-
-    @property
-    def negatives(self) -> Negatives:
-        """One item that the user has not met, for each pair."""
-        return Negatives(per_step=1)
 
     def weights(self) -> dict[str, float]:
         """What each modality weighs in the item graph; they add up to 1."""
@@ -93,15 +82,12 @@ class FREEDOM(PairMethod):
         return FREEDOMModel(self, dataset)
 
 
-class FREEDOMModel(VectorModel):
+class FREEDOMModel(GraphModel):
     """What a FREEDOM value builds."""
 
     def __init__(self, value: FREEDOM, dataset: Dataset) -> None:
-        super().__init__()
+        super().__init__(dataset, value.width)
         self.value, self.weights = value, value.weights()
-        self.user_rows = UserRows(dataset.n_users, value.width)
-        self.item_rows = LearnedRows(dataset.n_items, value.width)
-        self.met = UserItemGraph(dataset.n_users, dataset.n_items)
         self.contents = nn.ModuleDict({m: _Content(dataset.features[m], value) for m in value.modalities})
         nn.init.xavier_uniform_(self.user_rows.table.weight)  # the authors' start
         with torch.no_grad():
@@ -109,14 +95,10 @@ class FREEDOMModel(VectorModel):
         self._sampled: Edges | None = None  # of this epoch
         self._all: Memory[Edges] = Memory()
         self._similar: Memory[list[tuple[Edges, Tensor]]] = Memory()
-        self._final: Memory[tuple[Tensor, Tensor]] = Memory()
 
     def prepare(self, train: Part) -> None:
-        """Take the training events as the user-item graph."""
-        log, readable = train.interactions, train.readable
-        users = torch.arange(log.users).repeat_interleave(torch.as_tensor(log.lengths, dtype=torch.int64))
-        taken = torch.from_numpy(readable)
-        self.met.learn(users[taken], torch.tensor(log.items[readable], dtype=torch.int64))
+        """Take the training events as the graph, and find the items' neighbours."""
+        super().prepare(train)
         self._sampled = None
         self.similar()
 
@@ -124,28 +106,14 @@ class FREEDOMModel(VectorModel):
         """Sample the pairs of this epoch."""
         self._sampled = self.met.edges(self.met.sample(1 - self.value.pruned, seed)) if self.value.pruned else None
 
-    def after_step(self) -> None:
-        """Forget the vectors of the last evaluation: a fused optimiser changes parameters without leaving a mark on them."""
-        self._final.drop()
-
-    def train(self, mode: bool = True) -> FREEDOMModel:
-        """Forget the vectors of the last evaluation when training goes on."""
-        if mode:
-            self._final.drop()
-        super().train(mode)
-        return self
-
     def tables(self) -> tuple[Tensor, Tensor]:
-        """User vectors [U, d] and item vectors [I+1, d].
+        """User vectors [U, d] and item vectors [I+1, d]."""
+        if not self.training:
+            self.similar()  # items that came after training find their neighbours, before it is asked what has changed
+        return super().tables()
 
-        Made once for an evaluation without gradients, and anew when a parameter or a graph has changed.
-        """
-        if self.training or torch.is_grad_enabled():
-            return self._propagated()
-        self.similar()  # may complete the item graph
-        return self._final.get([*self.parameters(), *self.buffers()], self._propagated)
-
-    def _propagated(self) -> tuple[Tensor, Tensor]:
+    def made(self) -> tuple[Tensor, Tensor]:
+        """Z of users, and Z + h of items."""
         users, items = self.user_rows(), self.item_rows()
         met = self._sampled if self.training and self._sampled is not None else self._all.get([self.met.pairs], self.met.edges)
         z = propagate(met, torch.cat([users, items]), self.value.user_layers)
@@ -192,33 +160,16 @@ class FREEDOMModel(VectorModel):
     def _contents(self) -> dict[str, _Content]:
         return {name: content for name, content in self.contents.items() if isinstance(content, _Content)}
 
-    def users(self, batch: Batch) -> Tensor:
-        """[B, d]; raises ValueError for a user that training did not know."""
-        self.user_rows(batch.users)  # refuses -1
-        return self.tables()[0][batch.users]
-
-    def items(self, rows: Tensor | None = None) -> Tensor:
-        """Item vectors [..., d]."""
-        whole = self.tables()[1]
-        return whole if rows is None else whole[rows]
-
     def loss(self, batch: Batch) -> Tensor:
         """BPR over the pairs, and ``reg`` times BPR of the features."""
         users, items = self.tables()
-        chosen = users[batch.users[batch.asked]]
-        rows = torch.cat([batch.at_targets(batch.targets)[:, None], batch.at_targets(batch.negatives)], dim=1)
-        total = _bpr(chosen, items[rows])
+        chosen, rows = users[batch.users], items_of_pairs(batch)
+        total = bpr_of_pairs(chosen, items[rows])
         for content in self._contents().values() if self.value.reg else ():
             both = content.present[rows].all(1)
             if both.any():
-                total = total + self.value.reg * _bpr(chosen[both], content(rows[both]))
+                total = total + self.value.reg * bpr_of_pairs(chosen[both], content(rows[both]))
         return total
-
-
-def _bpr(users: Tensor, items: Tensor) -> Tensor:
-    """Users [T, d], items [T, 1 + K, d] with the target first."""
-    scores = dots(users, items)
-    return bpr(scores[:, 0], scores[:, 1:])
 
 
 class _Content(nn.Module):

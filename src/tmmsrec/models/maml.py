@@ -16,7 +16,7 @@ from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
 from tmmsrec.models.base import Model, features_of
-from tmmsrec.models.pairs import PairMethod
+from tmmsrec.models.pairs import PairMethod, items_of_pairs
 from tmmsrec.nn.dropout import Dropout
 from tmmsrec.nn.graph import Memory
 from tmmsrec.nn.items import LearnedRows
@@ -77,11 +77,6 @@ class MAML(PairMethod):
     inner_product: ClassVar[bool] = False
     only_with_features: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        self.check_sizes()
-        if not self.modalities or "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
-            raise ValueError(f"MAML.modalities names distinct features, at least one, got {self.modalities}")
-
     @property
     def negatives(self) -> Negatives:
         """Uniform draws from what the user has not met."""
@@ -136,7 +131,7 @@ class MAMLModel(Model):
     def loss(self, batch: Batch) -> Tensor:
         """The margin, feature and covariance parts of a batch of pairs; of the last two, which are over items, its share."""
         value = self.value
-        rows = torch.cat([batch.targets, batch.negatives[:, 0]], dim=1)
+        rows = items_of_pairs(batch)
         pulled, at = (None, rows) if value.pulled == "all" else torch.unique(rows, return_inverse=True)
         items, content, present = self.item_rows(pulled), self.projector(pulled), self.projector.present
         users = self.attention.of_users(self.user_rows(batch.users)[:, None])

@@ -14,14 +14,10 @@ from torch.nn import functional
 from tmmsrec.data.batch import Batch
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.negatives import Negatives
-from tmmsrec.data.split import Part
-from tmmsrec.models.base import VectorModel, features_of
-from tmmsrec.models.pairs import PairMethod
-from tmmsrec.nn.dots import dots
-from tmmsrec.nn.graph import Edges, Memory, UserItemGraph
-from tmmsrec.nn.items import LearnedRows
-from tmmsrec.nn.losses import bpr
+from tmmsrec.models.base import features_of
+from tmmsrec.models.on_graph import GraphModel
+from tmmsrec.models.pairs import PairMethod, bpr_of_pairs, items_of_pairs
+from tmmsrec.nn.graph import Edges, Memory
 from tmmsrec.nn.users import UserRows
 
 
@@ -62,9 +58,7 @@ class MGAT(PairMethod):
     only_with_features: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self.check_sizes()
-        if not self.modalities or len(set(self.modalities)) != len(self.modalities) or "id" in self.modalities:
-            raise ValueError(f"modalities must be distinct names of features, one at least, got {self.modalities}")
+        super().__post_init__()
         if len(self.inner) != len(self.modalities):
             raise ValueError(f"inner needs a width for each of {self.modalities}, got {self.inner}")
         if self.layers not in (1, 2):
@@ -75,26 +69,18 @@ class MGAT(PairMethod):
         kept = {m: inner for m, inner in zip(self.modalities, self.inner, strict=True) if m in features}
         return replace(self, modalities=tuple(kept), inner=tuple(kept.values()))
 
-    @property
-    def negatives(self) -> Negatives:
-        """One item that the user has not met, for each pair."""
-        return Negatives(per_step=1)
-
     def build(self, dataset: Dataset) -> MGATModel:
         """Tables for the dataset's users and items; raises ValueError when it lacks a modality."""
         features_of(dataset, self.modalities)
         return MGATModel(self, dataset)
 
 
-class MGATModel(VectorModel):
-    """What an MGAT value builds."""
+class MGATModel(GraphModel):
+    """What an MGAT value builds: vectors of d coordinates, or of 2d with two layers."""
 
     def __init__(self, value: MGAT, dataset: Dataset) -> None:
-        super().__init__()
+        super().__init__(dataset, value.width)
         self.value = value
-        self.user_rows = UserRows(dataset.n_users, value.width)
-        self.item_rows = LearnedRows(dataset.n_items, value.width)
-        self.met = UserItemGraph(dataset.n_users, dataset.n_items)
         self.networks = nn.ModuleList(
             _Network(dataset.features[m], dataset.n_users, inner, value)
             for m, inner in zip(value.modalities, value.inner, strict=True)
@@ -105,34 +91,6 @@ class MGATModel(VectorModel):
         with torch.no_grad():
             nn.init.normal_(self.item_rows.table.weight[1:], std=spread)
         self._edges: Memory[list[Edges]] = Memory()
-        self._final: Memory[tuple[Tensor, Tensor]] = Memory()
-
-    def prepare(self, train: Part) -> None:
-        """Take the training events as the graph."""
-        log, readable = train.interactions, train.readable
-        users = torch.arange(log.users).repeat_interleave(torch.as_tensor(log.lengths, dtype=torch.int64))
-        taken = torch.from_numpy(readable)
-        self.met.learn(users[taken], torch.tensor(log.items[readable], dtype=torch.int64))
-
-    def after_step(self) -> None:
-        """Forget the vectors of the last evaluation: a fused optimiser changes parameters without leaving a mark on them."""
-        self._final.drop()
-
-    def train(self, mode: bool = True) -> MGATModel:
-        """Forget the vectors of the last evaluation when training goes on."""
-        if mode:
-            self._final.drop()
-        super().train(mode)
-        return self
-
-    def tables(self) -> tuple[Tensor, Tensor]:
-        """User vectors [U, D] and item vectors [I+1, D]; D is d, or 2d with two layers.
-
-        Made once for an evaluation without gradients, and anew when a parameter or the graph has changed.
-        """
-        if self.training or torch.is_grad_enabled():
-            return self._represented()
-        return self._final.get([*self.parameters(), *self.buffers()], self._represented)
 
     def edges(self) -> list[Edges]:
         """For each modality the edges between users and the items that have it."""
@@ -144,7 +102,8 @@ class MGATModel(VectorModel):
         pairs = self.met.pairs
         return [self.met.edges(pairs[n.present[pairs[:, 1]]]) for n in self._networks()]
 
-    def _represented(self) -> tuple[Tensor, Tensor]:
+    def made(self) -> tuple[Tensor, Tensor]:
+        """The mean over modalities, for an item over those that it has."""
         ids, n_users = torch.cat([self.user_rows(), self.item_rows()]), self.met.n_users
         networks = self._networks()
         found = torch.stack([network(ids, edges) for network, edges in zip(networks, self.edges(), strict=True)])
@@ -157,24 +116,12 @@ class MGATModel(VectorModel):
     def _networks(self) -> list[_Network]:
         return [n for n in self.networks if isinstance(n, _Network)]
 
-    def users(self, batch: Batch) -> Tensor:
-        """[B, D]; raises ValueError for a user that training did not know."""
-        self.user_rows(batch.users)  # refuses -1
-        return self.tables()[0][batch.users]
-
-    def items(self, rows: Tensor | None = None) -> Tensor:
-        """Item vectors [..., D]."""
-        whole = self.tables()[1]
-        return whole if rows is None else whole[rows]
-
     def loss(self, batch: Batch) -> Tensor:
         """BPR over the pairs."""
         users, items = self.tables()
-        rows = torch.cat([batch.at_targets(batch.targets)[:, None], batch.at_targets(batch.negatives)], dim=1)
-        scores = dots(users[batch.users[batch.asked]], items[rows])
-        mean = bpr(scores[:, 0], scores[:, 1:])
+        mean = bpr_of_pairs(users[batch.users], items[items_of_pairs(batch)])
         # A sum is over the whole batch, also where several processes share it.
-        return mean if self.value.loss == "mean" else mean * (len(rows) / batch.share / math.log(2))
+        return mean if self.value.loss == "mean" else mean * (len(batch.users) / batch.share / math.log(2))
 
 
 class _Network(nn.Module):

@@ -13,10 +13,8 @@ from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
 from tmmsrec.models.base import VectorModel, features_of
-from tmmsrec.models.pairs import PairMethod
-from tmmsrec.nn.dots import dots
+from tmmsrec.models.pairs import PairMethod, bpr_of_pairs, items_of_pairs
 from tmmsrec.nn.items import LearnedRows
-from tmmsrec.nn.losses import bpr
 from tmmsrec.nn.users import UserRows
 
 
@@ -52,11 +50,6 @@ class VBPR(PairMethod):
     maps: float = 0.0
 
     source: ClassVar[str] = "VBPR 2016"
-
-    def __post_init__(self) -> None:
-        self.check_sizes()
-        if "id" in self.modalities or len(set(self.modalities)) != len(self.modalities):
-            raise ValueError(f"VBPR.modalities names distinct features beside ids, got {self.modalities}")
 
     @property
     def negatives(self) -> Negatives:
@@ -112,10 +105,8 @@ class VBPRModel(VectorModel):
 
     def loss(self, batch: Batch) -> Tensor:
         """BPR, mean over triples, and the penalties."""
-        rows = torch.cat([batch.targets, batch.negatives[:, 0]], dim=1)
-        users, items = self.users(batch), self.items(rows)
-        scores = dots(users, items)
-        return bpr(scores[:, 0], scores[:, 1:]) + self._penalty(users, items, batch.share)
+        users, items = self.users(batch), self.items(items_of_pairs(batch))
+        return bpr_of_pairs(users, items) + self._penalty(users, items, batch.share)
 
     def _penalty(self, users: Tensor, items: Tensor, share: float) -> Tensor:
         """That of the maps is over no triples: where several processes share the batch, each counts its share of it."""
