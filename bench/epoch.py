@@ -21,6 +21,7 @@ from bench.rows import Row
 from bench.worlds import DAY
 from tmmsrec import zoo
 from tmmsrec.data import store
+from tmmsrec.data.batch import Pass
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Sampler
@@ -75,9 +76,10 @@ def measure(folder: Path, begun: float) -> dict[str, Any]:
     model.prepare(train)
     model.observe(train)
     sampler = Sampler(train, data.n_items, zoo.SASREC.negatives)
-    lesson, how = Lesson(model.loss, train, zoo.SASREC.per, zoo.SASREC.history, sampler), Training()
+    how = Training()
+    lesson = Lesson(model.loss, train, sampler, Pass(how.batch, zoo.SASREC.history, zoo.SASREC.per))
     loop = Loop(model, lesson, None, how, 0)
-    batches = iter(lesson.batches(how.batch, (0, 0), 0))
+    batches = iter(lesson.batches((0, 0)))
     model.train()
     first = next(batches)
     own = _own()  # what a step makes depends on how long its histories are, and is no matter of the log

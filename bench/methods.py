@@ -66,20 +66,21 @@ def measure(name: str, seconds: float) -> dict[str, float | int | None]:
 
 def _rate(method: Method, model: Model, parts: Parts, seconds: float) -> float:
     """Targets per second over whole steps, the first one left out, for about so many seconds."""
+    from tmmsrec.data.batch import Pass
     from tmmsrec.data.negatives import Sampler
     from tmmsrec.lesson import Lesson
     from tmmsrec.loop import Loop
     from tmmsrec.training import Training
 
     sampler = Sampler(parts.train, ITEMS, method.negatives)
-    lesson = Lesson(model.loss, parts.train, method.per, method.history, sampler)
     training = Training(batch=1024 if method.history == 0 else 128)
+    lesson = Lesson(model.loss, parts.train, sampler, Pass(training.batch, method.history, method.per))
     loop = Loop(model, lesson, None, training, 0)
     model.train()
     model.begin_epoch(0)
     events, spent, first, epoch = 0, 0.0, True, 0
     while spent < seconds:
-        for batch in lesson.batches(training.batch, (0, epoch), 0):
+        for batch in lesson.batches((0, epoch)):
             begun = time.perf_counter()
             loop.step(batch)
             done = batch.events

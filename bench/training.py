@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from bench.rows import Row
 from bench.worlds import shop
-from tmmsrec.data.batch import Batch, training_batches
+from tmmsrec.data.batch import Batch, Pass, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut, Parts
@@ -62,8 +62,9 @@ def _rows(name: str, method: Sequential, dataset: Dataset, parts: Parts, count: 
     torch.manual_seed(0)
     model = method.build(dataset)
     sampler = Sampler(parts.train, dataset.n_items, method.negatives)
-    lesson = Lesson(model.loss, parts.train, method.per, LENGTH, sampler)
-    loop = Loop(model, lesson, None, Training(), 0)
+    training = Training()
+    lesson = Lesson(model.loss, parts.train, sampler, Pass(training.batch, LENGTH, method.per))
+    loop = Loop(model, lesson, None, training, 0)
     model.train()
     loop.step(next(_sample(parts, sampler, 1, size=16)))  # first-call costs are nobody's
     turns = [_turns(loop, batch, tries) for batch in _sample(parts, sampler, count)]
@@ -119,7 +120,7 @@ def _turns(loop: Loop, batch: Batch, tries: int) -> _Turn:
 def _sample(parts: Parts, sampler: Sampler, count: int, size: int = Training().batch) -> Iterator[Batch]:
     """Batches of one epoch, spread evenly over the lengths."""
     every = sorted(
-        training_batches(parts.train, size=size, length=LENGTH, sampler=sampler, seed=(0, 0)), key=lambda b: b.items.shape[1]
+        training_batches(parts.train, Pass(size=size, length=LENGTH), sampler, seed=(0, 0)), key=lambda b: b.items.shape[1]
     )
     for at in range(count):
         yield every[(2 * at + 1) * len(every) // (2 * count)]

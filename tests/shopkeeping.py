@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import DAY, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import training_batches
+from tmmsrec.data.batch import Pass, training_batches
 from tmmsrec.data.catalog import Catalog, Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
@@ -72,7 +72,7 @@ def trained(dataset: Dataset, steps: int = 60):
     sampler = Sampler(part, dataset.n_items, method.negatives)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     for step in range(steps):
-        for batch in training_batches(part, size=60, length=20, sampler=sampler, seed=(0, step)):
+        for batch in training_batches(part, Pass(size=60, length=20), sampler, seed=(0, step)):
             optimiser.zero_grad()
             model.loss(batch).backward()
             optimiser.step()

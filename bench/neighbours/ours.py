@@ -32,7 +32,7 @@ def method(setting: Setting, padding: bool = False):  # type: ignore[no-untyped-
 def run(desk: Desk) -> None:
     """Train all epochs; rank after each."""
     import tmmsrec
-    from tmmsrec.data.batch import Sampler
+    from tmmsrec.data.batch import Pass, Sampler
     from tmmsrec.data.dataset import Dataset
     from tmmsrec.data.interactions import Interactions
     from tmmsrec.data.split import Part
@@ -44,7 +44,8 @@ def run(desk: Desk) -> None:
     log = Interactions.of(desk.train.users, desk.train.items, desk.train.times, desk.n_users)
     train = Part("train", log, log.lengths, np.flatnonzero(log.lengths >= 2))
     model = wanted.build(Dataset.in_memory("neighbours", log, desk.n_items))
-    lesson = Lesson(model.loss, train, wanted.per, how.length, Sampler(train, desk.n_items, wanted.negatives))
+    sampler = Sampler(train, desk.n_items, wanted.negatives)
+    lesson = Lesson(model.loss, train, sampler, Pass(how.batch, how.length, wanted.per))
     training = Training(epochs=how.epochs, batch=how.batch, optimiser=Adam(lr=how.lr, decay=1.0))
     grown = desk.grown
 

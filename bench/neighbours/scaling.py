@@ -29,7 +29,7 @@ from rich.table import Table
 from bench.neighbours.ours import method
 from bench.neighbours.setting import Setting
 from bench.rows import machine
-from tmmsrec.data.batch import Batch
+from tmmsrec.data.batch import Batch, Pass
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Sampler
@@ -113,11 +113,12 @@ def _here(point: Point, seconds: float, processes: Processes) -> Cost:
     wanted = method(Setting(loss=point.loss, width=point.width, length=point.length))
     torch.manual_seed(0)
     model = wanted.build(Dataset.in_memory("scaling", log, point.items))
-    lesson = Lesson(model.loss, train, wanted.per, point.length, Sampler(train, point.items, wanted.negatives))
     training = Training(batch=max(1, 1_280 // point.length))  # as many events in each step, whatever the length
+    sampler = Sampler(train, point.items, wanted.negatives)
+    lesson = Lesson(model.loss, train, sampler, Pass(training.batch, point.length, wanted.per))
     loop = Loop(model, lesson, None, training, 0)
     model.train()
-    batches = _endless(lesson, training.batch, processes)
+    batches = _endless(lesson, processes)
     loop.step(next(batches))
     begun = time.perf_counter()
     for _ in range(3):
@@ -134,10 +135,10 @@ def _here(point: Point, seconds: float, processes: Processes) -> Cost:
     return Cost(processor=1e6 * every / done, wall=1e6 * wall / done)
 
 
-def _endless(lesson: Lesson, size: int, processes: Processes) -> Iterator[Batch]:
+def _endless(lesson: Lesson, processes: Processes) -> Iterator[Batch]:
     """Batches of one epoch after the other, or this process's shares of them."""
     for epoch in count():
-        yield from lesson.batches(size, (0, epoch), 0, processes)
+        yield from lesson.batches((0, epoch), 0, processes)
 
 
 def curves(axes: Sequence[Axis] = AXES, middle: Point = Point(), seconds: float = 3.0) -> list[dict[str, Any]]:

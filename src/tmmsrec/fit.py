@@ -14,6 +14,7 @@ import torch
 
 from tmmsrec import memory, metrics, values
 from tmmsrec.checkpoint import Saver
+from tmmsrec.data.batch import Pass
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
@@ -176,12 +177,13 @@ def _fit(
     among = dataset.n_items if start.taught is None else start.taught
     sampler, before, seconds = Sampler(train, among, method.negatives), method.pretraining, 0.0
     if before is not None and start.carry is None:
-        lesson = Lesson(model.pretraining_loss, train, before.per, method.history, sampler, before.rows)
+        lesson = Lesson(model.pretraining_loss, train, sampler, Pass(training.batch, method.history, before.per, before.rows))
         # All of it at one rate: a rate that decays by a tenth an epoch would stand still long before the end.
         how = replace(training, epochs=before.epochs, optimiser=replace(training.optimiser, decay=1.0))
         saver = Saver(folder / "pretraining", job) if folder is not None else None
         seconds = Loop(model, lesson, None, how, seed).run(saver, watch).seconds
-    lesson = Lesson(model.loss, train, method.row(training.windows), method.history, sampler, training.rows)
+    usual = Pass(training.batch, method.history, method.row(training.windows), training.rows)
+    lesson = Lesson(model.loss, train, sampler, usual)
     saver = Saver(folder, job) if folder is not None else None
     fitted = Loop(model, lesson, exam, training, seed, start.best).run(saver, watch)
     if within is not None and exam is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tmmsrec.data.batch import Batch, Per, Rows, training_batches
+from tmmsrec.data.batch import Batch, Pass, training_batches
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
 from tmmsrec.metrics import Metric
@@ -23,36 +23,24 @@ class Lesson:
     Attributes:
         loss: of a batch.
         part: a training part.
-        per: what a row is.
-        length: most events read per row.
         sampler: of the negatives.
-        most: rows in a pass, None for all.
+        how: each pass is cut into batches.
     """
 
     loss: Callable[[Batch], Tensor]
     part: Part
-    per: Per
-    length: int
     sampler: Sampler
-    most: int | None = None
+    how: Pass
 
-    def __len__(self) -> int:
-        rows = len(Rows.of(self.part, self.length, self.per))
-        return rows if self.most is None else min(rows, self.most)
+    @property
+    def steps(self) -> int:
+        """Batches in a pass."""
+        return self.how.steps(self.part)
 
-    def batches(self, size: int, seed: tuple[int, ...], skip: int, processes: Processes = ALONE) -> Iterator[Batch]:
+    def batches(self, seed: tuple[int, ...], skip: int = 0, processes: Processes = ALONE) -> Iterator[Batch]:
         """One pass, or this process's share of it."""
-        return training_batches(
-            self.part,
-            size=size,
-            length=self.length,
-            sampler=self.sampler,
-            seed=seed,
-            skip=skip,
-            per=self.per,
-            most=self.most,
-            share=processes.share if processes.size > 1 else None,
-        )
+        share = processes.share if processes.size > 1 else None
+        return training_batches(self.part, self.how, self.sampler, seed=seed, skip=skip, share=share)
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,7 +86,7 @@ class Loop:
     def __init__(self, model: Model, lesson: Lesson, valid: Exam | None, training: Training, seed: int, best: float = -1.0) -> None:
         self.model, self.lesson, self.valid, self.training, self.seed = model, lesson, valid, training, seed
         self.processes = Processes.here()
-        self.steps = -(-len(lesson) // training.batch)
+        self.steps = lesson.steps
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.optimiser = optimiser(model, training.optimiser)
@@ -144,7 +144,7 @@ class Loop:
     def _batches(self) -> Iterator[Batch]:
         """What is left of the epoch; a GPU works on one batch while the next is made."""
         state = self.state
-        batches = self.lesson.batches(self.training.batch, (self.seed, state.epoch), state.step, self.processes)
+        batches = self.lesson.batches((self.seed, state.epoch), state.step, self.processes)
         return ahead(batches, Batch.pinned) if self.device.type == "cuda" else batches
 
     def step(self, batch: Batch) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tmmsrec import machine
-from tmmsrec.data.batch import training_batches
+from tmmsrec.data.batch import Pass, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.interactions import Interactions
@@ -221,8 +221,8 @@ class _Probe:
         model.observe(part)
         model.begin_epoch(0)
         sampler = Sampler(part, items, self.method.negatives)
-        how = {"size": rows, "length": self.method.history, "sampler": sampler, "seed": (0,), "per": self.method.per}
-        batch = max(training_batches(part, **how), key=lambda one: one.items.numel())  # type: ignore[arg-type]
+        how = Pass(rows, self.method.history, self.method.per)
+        batch = max(training_batches(part, how, sampler, seed=(0,)), key=lambda one: one.items.numel())
         own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers()]}
         held: dict[int, int] = {}
 

@@ -11,7 +11,7 @@ import torch
 from tests.conftest import all_methods, small
 from tmmsrec import values
 from tmmsrec.checkpoint import read_tensors, write_tensors
-from tmmsrec.data.batch import Batch, history_batch, ranking_batches, training_batches
+from tmmsrec.data.batch import Batch, Pass, history_batch, ranking_batches, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
@@ -40,7 +40,7 @@ def built(method: Method, dataset: Dataset, seed: int = 0):
 
 
 def epoch(method: Method, part, sampler: Sampler, size: int, seed: tuple[int, ...], per=None) -> list[Batch]:
-    return list(training_batches(part, size=size, length=method.history, sampler=sampler, seed=seed, per=per or method.per))
+    return list(training_batches(part, Pass(size=size, length=method.history, per=per or method.per), sampler, seed=seed))
 
 
 def first_batch(method: Method, part) -> Batch:
@@ -350,7 +350,7 @@ def test_a_history_without_pictures_gets_no_score_from_pictures_and_no_wild_grad
     torch.testing.assert_close(states[torch.arange(2), batch.last], users, atol=1e-5, rtol=1e-5)
     part = LeaveOneOut().cut(data.interactions).train
     sampler = Sampler(part, data.n_items, method.negatives)
-    model.loss(next(iter(training_batches(part, size=40, length=20, sampler=sampler, seed=(0,))))).backward()
+    model.loss(next(iter(training_batches(part, Pass(size=40, length=20), sampler, seed=(0,))))).backward()
     assert max(float(p.grad.abs().max()) for p in model.parameters()) < 1e3
 
 

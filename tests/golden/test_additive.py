@@ -11,7 +11,7 @@ import torch
 
 from tests.conftest import DAY, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import history_batch, training_batches
+from tmmsrec.data.batch import Pass, history_batch, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Sampler
@@ -159,7 +159,7 @@ def test_a_step_in_training_is_asked_what_a_request_would_be_asked():
     log, part = dataset.interactions, whole(dataset.interactions)
     sampler = Sampler(part, dataset.n_items, METHOD.negatives)
     seen = 0
-    for batch in training_batches(part, size=5, length=20, sampler=sampler, seed=(0,)):
+    for batch in training_batches(part, Pass(size=5, length=20), sampler, seed=(0,)):
         asking = Asking.everywhere(batch, AGES)
         dense = model.states(batch) @ model.items().T
         there = Beside.of([*model._beside(asking).values(), *model._too_much(asking)])

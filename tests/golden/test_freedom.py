@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.conftest import random_features, small
-from tmmsrec.data.batch import Batch, history_batch, training_batches
+from tmmsrec.data.batch import Batch, Pass, history_batch, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
@@ -228,9 +228,7 @@ def test_pruning_is_of_training_alone_and_an_epochs_graph_is_a_function_of_its_s
     torch.manual_seed(0)
     model = FREEDOM(width=12, pruned=0.8, reg=0.0).build(data)
     model.prepare(train)
-    batch = next(
-        training_batches(train, size=50, length=0, sampler=Sampler(train, 30, FREEDOM().negatives), seed=(0,), per="event")
-    )
+    batch = next(training_batches(train, Pass(size=50, length=0, per="event"), Sampler(train, 30, FREEDOM().negatives), seed=(0,)))
 
     def loss(seed):
         model.begin_epoch(seed)

@@ -11,7 +11,7 @@ import torch
 
 from tests.conftest import random_features, small
 from tests.golden.test_vbpr import asked, grown, own_cluster
-from tmmsrec.data.batch import training_batches
+from tmmsrec.data.batch import Pass, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
@@ -32,7 +32,7 @@ def built(value=VALUE, data=None):
 def a_batch(data, value=VALUE, size=16):
     part = LeaveOneOut().cut(data.interactions).train
     sampler = Sampler(part, data.n_items, value.negatives)
-    return next(training_batches(part, size=size, length=0, sampler=sampler, seed=(0,), per="event"))
+    return next(training_batches(part, Pass(size=size, length=0, per="event"), sampler, seed=(0,)))
 
 
 def test_parameter_count():

@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.conftest import small
 from tests.golden.test_backbones import parameters, sized
-from tmmsrec.data.batch import Batch, history_batch, training_batches
+from tmmsrec.data.batch import Batch, Pass, history_batch, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
@@ -38,7 +38,7 @@ def built(method: MMMLP, dataset: Dataset) -> MMMLPModel:
 def training_batch(method: MMMLP, dataset: Dataset) -> Batch:
     train = LeaveOneOut().cut(dataset.interactions).train
     sampler = Sampler(train, dataset.n_items, method.negatives)
-    return next(iter(training_batches(train, size=64, length=20, sampler=sampler, seed=(0,), per=method.per)))
+    return next(iter(training_batches(train, Pass(size=64, length=20, per=method.per), sampler, seed=(0,))))
 
 
 def test_parameters():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import random_features, small
-from tmmsrec.data.batch import history_batch, training_batches
+from tmmsrec.data.batch import Pass, history_batch, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
@@ -159,7 +159,7 @@ def test_instances_are_the_history_with_its_target_and_end_in_a_mask(dataset):
     part = LeaveOneOut().cut(dataset.interactions).train
     sampler = Sampler(part, dataset.n_items, S3Rec().negatives)
     log, seen = part.interactions, 0
-    for batch in training_batches(part, size=16, length=4, sampler=sampler, seed=(0,), per="event"):
+    for batch in training_batches(part, Pass(size=16, length=4, per="event"), sampler, seed=(0,)):
         tokens = sequences(batch, 4)
         masked = draw_masks(tokens, 0.2)
         for user, row, hidden, targets in zip(batch.users.tolist(), tokens, masked, batch.targets, strict=True):
@@ -344,7 +344,7 @@ def test_pretraining_learns_contents_and_changes_what_follows(dataset):
     ready = fit(method, dataset, train=parts.train, valid=parts.valid, training=how).model
     raw = fit(replace(method, pretraining_epochs=0), dataset, train=parts.train, valid=parts.valid, training=how).model
     sampler = Sampler(parts.train, dataset.n_items, method.negatives)
-    batch = next(training_batches(parts.train, size=400, length=10, sampler=sampler, seed=(0,), per="event"))
+    batch = next(training_batches(parts.train, Pass(size=400, length=10, per="event"), sampler, seed=(0,)))
     found = []
     for model in (ready, raw):
         torch.manual_seed(0)

@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.conftest import random_features
 from tmmsrec import zoo
-from tmmsrec.data.batch import history_batch, training_batches
+from tmmsrec.data.batch import Pass, history_batch, training_batches
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Sampler
@@ -110,7 +110,7 @@ def test_vectors_start_with_norm_root_d_and_loss_with_two_log_two():
     log = Interactions.of(np.repeat(np.arange(100), 10), rng.integers(1, 801, 1000), np.tile(np.arange(10), 100))
     part = LeaveOneOut().cut(log).train
     sampler = Sampler(part, 800, zoo.SASREC.negatives)
-    batch = next(training_batches(part, size=100, length=50, sampler=sampler, seed=(0,)))
+    batch = next(training_batches(part, Pass(size=100, length=50), sampler, seed=(0,)))
     assert float(model.loss(batch).detach()) == pytest.approx(2 * np.log(2), abs=0.1)
 
 

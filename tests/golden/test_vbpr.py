@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import random_features, small
-from tmmsrec.data.batch import history_batch, training_batches
+from tmmsrec.data.batch import Pass, history_batch, training_batches
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.interactions import Interactions
@@ -62,7 +62,7 @@ def test_the_loss_is_the_formula_with_its_penalties():
     model = built(value, data)
     part = LeaveOneOut().cut(data.interactions).train
     sampler = Sampler(part, 30, value.negatives)
-    batch = next(training_batches(part, size=9, length=0, sampler=sampler, seed=(0,), per="event"))
+    batch = next(training_batches(part, Pass(size=9, length=0, per="event"), sampler, seed=(0,)))
     scores = model.score(batch).detach().numpy()
     g_u, g_i = (t.table.weight.detach().numpy() for t in (model.latent_users, model.latent_items))
     b = model.item_biases.table.weight.detach().numpy()[:, 0]
@@ -120,7 +120,7 @@ def test_equal_items_give_ln_2_and_a_cold_one_stands_by_its_features():
         model.latent_items.table.weight[9] = model.latent_items.table.weight[4]
         model.item_biases.table.weight[9] = model.item_biases.table.weight[4]
     part = LeaveOneOut().cut(data.interactions).train
-    batch = next(training_batches(part, size=1, length=0, sampler=Sampler(part, 30, BOTH.negatives), seed=(0,), per="event"))
+    batch = next(training_batches(part, Pass(size=1, length=0, per="event"), Sampler(part, 30, BOTH.negatives), seed=(0,)))
     batch.targets[:], batch.negatives[:] = 4, 9
     assert float(model.loss(batch).detach()) == pytest.approx(np.log(2))
     with torch.no_grad():
@@ -234,7 +234,7 @@ def own_cluster(value, epochs: int, lr: float) -> float:
     model = value.build(data).train()
     sampler, optimiser = Sampler(part, n, value.negatives), torch.optim.Adam(model.parameters(), lr=lr)
     for epoch in range(epochs):
-        for batch in training_batches(part, size=160, length=0, sampler=sampler, seed=(epoch,), per="event"):
+        for batch in training_batches(part, Pass(size=160, length=0, per="event"), sampler, seed=(epoch,)):
             optimiser.zero_grad()
             model.loss(batch).backward()
             optimiser.step()

@@ -10,7 +10,7 @@ from scipy import stats
 
 from tests.conftest import DAY, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import Rows, _even, ranking_batches, training_batches
+from tmmsrec.data.batch import Pass, Rows, _even, ranking_batches, training_batches
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Negatives, Sampler
 from tmmsrec.data.problems import DataProblem
@@ -126,7 +126,7 @@ def test_training_batches_hold_every_step_once_and_shift_by_one():
     part = LeaveOneOut().cut(data.interactions).train
     sampler = Sampler(part, data.n_items, Negatives(per_step=2))
     log, seen = data.interactions, []
-    for batch in training_batches(part, size=8, length=4, sampler=sampler, seed=(3,)):
+    for batch in training_batches(part, Pass(size=8, length=4), sampler, seed=(3,)):
         assert batch.items.shape == batch.times.shape == batch.now.shape == batch.targets.shape
         assert int(batch.mask.sum(1).max()) == batch.items.shape[1], "padded beyond its own longest"
         assert ((batch.items != 0) == (batch.targets != 0)).all()
@@ -147,7 +147,7 @@ def test_rows_per_event_hold_every_target_once_after_its_own_history():
     part, log = LeaveOneOut().cut(data.interactions).train, data.interactions
     sampler = Sampler(part, data.n_items, Negatives(per_step=2))
     found = []
-    for batch in training_batches(part, size=8, length=3, sampler=sampler, seed=(3,), per="event"):
+    for batch in training_batches(part, Pass(size=8, length=3, per="event"), sampler, seed=(3,)):
         assert ((batch.targets != 0).sum(1) == 1).all()
         for row, user in enumerate(batch.users.tolist()):
             n = int(batch.mask[row].sum())
@@ -173,7 +173,7 @@ def test_rows_without_history_are_the_distinct_pairs_of_user_and_item():
     part = LeaveOneOut().cut(log).train
     sampler = Sampler(part, 9, Negatives(per_step=1))
     pairs = []
-    for batch in training_batches(part, size=2, length=0, sampler=sampler, seed=(0,), per="event"):
+    for batch in training_batches(part, Pass(size=2, length=0, per="event"), sampler, seed=(0,)):
         assert batch.items.shape == batch.targets.shape == (len(batch.users), 1)
         assert not batch.items.any()
         assert batch.negatives.shape == (len(batch.users), 1, 1)
@@ -189,7 +189,7 @@ def test_a_pass_can_be_a_share_of_the_rows():
     sampler = Sampler(part, 30, Negatives(per_step=1))
     met = np.zeros(33)
     for epoch in range(300):
-        batches = list(training_batches(part, size=4, length=50, sampler=sampler, seed=(epoch,), most=11))
+        batches = list(training_batches(part, Pass(size=4, length=50, most=11), sampler, seed=(epoch,)))
         assert len(batches) == 3
         users = np.concatenate([b.users.numpy() for b in batches])
         assert len(set(users.tolist())) == 11
@@ -206,7 +206,7 @@ def test_passes_differ_by_seed_and_can_be_taken_up_again():
     sampler = Sampler(part, 30, Negatives(per_step=1))
 
     def batches(seed, skip=0):
-        return list(training_batches(part, size=8, length=50, sampler=sampler, seed=seed, skip=skip))
+        return list(training_batches(part, Pass(size=8, length=50), sampler, seed=seed, skip=skip))
 
     whole, again, tail = batches((1, 0)), batches((1, 0)), batches((1, 0), skip=2)
     assert all((a.users == b.users).all() and (a.negatives == b.negatives).all() for a, b in zip(whole, again, strict=True))
@@ -316,7 +316,7 @@ def test_every_step_of_a_pass_has_about_as_many_targets_whatever_the_lengths():
     lengths = np.sort(3 + rng.geometric(0.1, 400))
     log = Interactions.of(np.repeat(np.arange(400), lengths), rng.integers(1, 31, lengths.sum()), np.arange(lengths.sum()), 400)
     part = LeaveOneOut().cut(log).train
-    batches = list(training_batches(part, size=20, length=50, sampler=Sampler(part, 30, Negatives()), seed=(0,)))
+    batches = list(training_batches(part, Pass(size=20, length=50), Sampler(part, 30, Negatives()), seed=(0,)))
     assert len(batches) == 20
     events = np.array([b.events for b in batches])
     assert events.sum() == np.minimum(lengths - 3, 50).sum()
@@ -349,7 +349,7 @@ def test_windows_make_a_target_of_every_event_but_the_first():
         (0, [1], [2]),
         (2, [14], [15]),
     ]
-    batch = next(training_batches(train, size=9, length=3, sampler=Sampler(train, 17, Negatives()), seed=(0,), per="window"))
+    batch = next(training_batches(train, Pass(size=9, length=3, per="window"), Sampler(train, 17, Negatives()), seed=(0,)))
     assert sorted(batch.targets[batch.targets > 0].tolist()) == [2, 3, 4, 5, 6, 7, 8, 15]
     newest = Rows.of(train, 3, "user")
     assert newest.targets("user").tolist() == [3, 1]

@@ -19,7 +19,7 @@ from bench.neighbours.logs import Cut, luxury_like
 from bench.neighbours.ours import best, method
 from bench.neighbours.setting import TOP, Setting
 from bench.neighbours.verdict import ndcg, seconds_to
-from tmmsrec.data.batch import Sampler, training_batches
+from tmmsrec.data.batch import Pass, Sampler, training_batches
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.metrics import NDCG
 from tmmsrec.ranking import rank
@@ -74,7 +74,7 @@ def test_test_items_are_not_handed_over(cut, tmp_path):
 def test_events_are_the_targets_of_an_epoch(cut):
     wanted = method(SETTING)
     sampler = Sampler(cut.parts.train, cut.dataset.n_items, wanted.negatives)
-    batches = training_batches(cut.parts.train, size=16, length=SETTING.length, sampler=sampler, seed=(0, 0))
+    batches = training_batches(cut.parts.train, Pass(size=16, length=SETTING.length), sampler, seed=(0, 0))
     assert cut.events == sum(int((batch.targets != 0).sum()) for batch in batches)
 
 

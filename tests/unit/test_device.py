@@ -14,7 +14,7 @@ import torch
 
 from tests.conftest import shrunk, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import training_batches
+from tmmsrec.data.batch import Pass, training_batches
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.nn.losses import CrossEntropy, SampledSoftmax
@@ -64,7 +64,7 @@ def test_a_compiled_step_is_one_graph(name, loss):
     data, method = small(), replace(shrunk(zoo.methods()[name]), loss=loss)
     part = LeaveOneOut().cut(data.interactions).train
     sampler = Sampler(part, data.n_items, method.negatives)
-    batch = next(training_batches(part, size=8, length=20, sampler=sampler, seed=(0,)))
+    batch = next(training_batches(part, Pass(size=8, length=20), sampler, seed=(0,)))
     torch._dynamo.reset()
     told = torch._dynamo.explain(method.build(data).loss)(batch)
     assert told.graph_count == 1, [str(one.reason) for one in told.break_reasons]

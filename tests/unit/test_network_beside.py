@@ -11,7 +11,7 @@ import torch
 
 from tests.conftest import shrunk, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import ranking_batches, training_batches
+from tmmsrec.data.batch import Pass, ranking_batches, training_batches
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.fit import Start, fit, go_on
@@ -56,7 +56,7 @@ def test_the_loss_knows_nothing_of_the_network(dataset, parts):
     model = METHOD.build(dataset)
     model.observe(parts.train)
     sampler = Sampler(parts.train, dataset.n_items, METHOD.negatives)
-    batch = next(training_batches(parts.train, size=16, length=20, sampler=sampler, seed=(0,)))
+    batch = next(training_batches(parts.train, Pass(size=16, length=20), sampler, seed=(0,)))
     before = model.loss(batch)
     model.weight.fill_(1.5)
     assert torch.equal(model.loss(batch), before)

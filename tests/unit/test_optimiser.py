@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import shrunk, small
 from tmmsrec import values, zoo
-from tmmsrec.data.batch import training_batches
+from tmmsrec.data.batch import Pass, training_batches
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.fit import fit
@@ -28,7 +28,7 @@ def built(loss=None, name="sasrec"):
     method = replace(shrunk(zoo.methods()[name]), loss=loss or BCE())
     model = method.build(data)
     sampler = Sampler(part, 200, method.negatives)
-    batches = training_batches(part, size=6, length=20, sampler=sampler, seed=(0, 0))
+    batches = training_batches(part, Pass(size=6, length=20), sampler, seed=(0, 0))
     return model, list(batches)
 
 

@@ -20,7 +20,7 @@ from tmmsrec import zoo
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.data import store
 from tmmsrec.data.ahead import ahead
-from tmmsrec.data.batch import training_batches
+from tmmsrec.data.batch import Pass, training_batches
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.processes import ALONE, Processes, asked_for
@@ -138,9 +138,9 @@ def test_shares_laid_together_are_the_batch(folder):
     data = store.load(folder)
     train, how = LeaveOneOut().cut(data.interactions).train, jobs()["bce"].method.negatives
     sampler = Sampler(train, data.n_items, how)
-    common = {"size": 2, "length": 20, "sampler": sampler, "seed": (1, 2)}
-    whole = list(training_batches(train, **common))
-    shares = [list(training_batches(train, **common, share=Processes(rank, 3).share)) for rank in range(3)]
+    common = train, Pass(size=2, length=20), sampler
+    whole = list(training_batches(*common, seed=(1, 2)))
+    shares = [list(training_batches(*common, seed=(1, 2), share=Processes(rank, 3).share)) for rank in range(3)]
     assert any(not len(batch.users) for batch in shares[2])
     for number, batch in enumerate(whole):
         assert batch.events == int((batch.targets != 0).sum())
@@ -164,9 +164,9 @@ def test_gradients_of_shares_sum_to_that_of_the_batch(method, folder):
     model = method.build(data).double().eval()
     model.prepare(part)
     sampler = Sampler(part, data.n_items, method.negatives)
-    how = {"size": 7, "length": method.history, "sampler": sampler, "seed": (1,), "per": method.per}
-    whole = next(training_batches(part, **how))
-    shares = [next(training_batches(part, **how, share=Processes(rank, 3).share)) for rank in range(3)]
+    common = part, Pass(7, method.history, method.per), sampler
+    whole = next(training_batches(*common, seed=(1,)))
+    shares = [next(training_batches(*common, seed=(1,), share=Processes(rank, 3).share)) for rank in range(3)]
     parameters = [p for p in model.parameters() if p.requires_grad]
 
     def gradient(batch):

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import shrunk, small
 from tmmsrec import zoo
-from tmmsrec.data.batch import training_batches
+from tmmsrec.data.batch import Pass, training_batches
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.lesson import Lesson
@@ -65,9 +65,9 @@ def test_a_step_does_not_wait(name, bf16):
     model.prepare(part)
     model.observe(part)
     sampler = Sampler(part, data.n_items, method.negatives)
-    how = Training(optimiser=Adam(clip=1.0), bf16=bf16)
-    loop = Loop(model, Lesson(model.loss, part, method.per, method.history, sampler), None, how, 0)
-    first, second = list(training_batches(part, size=8, length=method.history, sampler=sampler, seed=(0,), per=method.per))[:2]
+    how, cut = Training(optimiser=Adam(clip=1.0), bf16=bf16), Pass(8, method.history, method.per)
+    loop = Loop(model, Lesson(model.loss, part, sampler, cut), None, how, 0)
+    first, second = list(training_batches(part, cut, sampler, seed=(0,)))[:2]
     loop.step(first)
     with NoWaiting():
         loss = loop.step(second)
@@ -86,7 +86,7 @@ def test_the_loss_is_a_mean_over_the_targets():
     data, method = small(), replace(shrunk(zoo.methods()["sasrec"]), loss=BCE())
     part = LeaveOneOut().cut(data.interactions).train
     model = method.build(data).eval()
-    batch = next(training_batches(part, size=8, length=20, sampler=Sampler(part, data.n_items, method.negatives), seed=(0,)))
+    batch = next(training_batches(part, Pass(size=8, length=20), Sampler(part, data.n_items, method.negatives), seed=(0,)))
     rows = [batch.only(torch.tensor([n])) for n in range(len(batch.users))]
     with torch.no_grad():
         together = sum(model.loss(row) * len(row.asked) for row in rows) / batch.events

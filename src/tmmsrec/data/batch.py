@@ -149,16 +149,35 @@ def _each(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return place, np.arange(len(place)) - (np.cumsum(counts) - counts)[place]
 
 
+@dataclass(frozen=True)
+class Pass:
+    """How one pass over a training part is cut into batches.
+
+    Attributes:
+        size: rows per batch, on average: one of short histories has more, one of long ones fewer.
+        length: most events read per row (the paper's n = 50).
+        per: what a row is, see ``Rows.of``; rows per event have a target at their last step only.
+        most: how many rows a pass has at the most; None for all.
+    """
+
+    size: int
+    length: int
+    per: Per = "user"
+    most: int | None = None
+
+    def steps(self, part: Part) -> int:
+        """How many batches a pass over this part has."""
+        rows = len(Rows.of(part, self.length, self.per))
+        return -(-(rows if self.most is None else min(rows, self.most)) // self.size)
+
+
 def training_batches(
     part: Part,
-    *,
-    size: int,
-    length: int,
+    how: Pass,
     sampler: Sampler,
+    *,
     seed: tuple[int, ...],
     skip: int = 0,
-    per: Per = "user",
-    most: int | None = None,
     share: Callable[[int], NDArray[np.int64]] | None = None,
 ) -> Iterator[Batch]:
     """One pass over a training part: every row once, or a random share of them, in batches of similar lengths and as many targets.
@@ -168,21 +187,18 @@ def training_batches(
 
     Args:
         part: where sequences stop.
-        size: rows per batch, on average: one of short histories has more, one of long ones fewer.
-        length: most events read per row (the paper's n = 50).
+        how: the pass is cut.
         sampler: draws the negatives.
         seed: integers that name this pass, for instance (seed, epoch).
         skip: batches to leave out at the start.
-        per: what a row is, see ``Rows.of``; rows per event have a target at their last step only.
-        most: how many rows a pass has at the most.
         share: which of a batch's n rows are wanted here, where several processes share each batch; None for all.  What is drawn is
             drawn for the whole batch, so that the shares laid together are the batch of a process on its own.
     """
     rng = np.random.default_rng(seed)
-    rows = Rows.of(part, length, per)
+    rows, most = Rows.of(part, how.length, how.per), how.most
     taken = np.arange(len(rows)) if most is None or most >= len(rows) else rng.choice(len(rows), most, replace=False)
     order = taken[np.lexsort((rng.random(len(taken)), rows.steps[taken]))]  # equal lengths in random order
-    chunks = _even(order, rows.targets(per)[order], -(-len(order) // size))
+    chunks = _even(order, rows.targets(how.per)[order], -(-len(order) // how.size))
     for number, which in enumerate(rng.permutation(len(chunks))):
         if number < skip:
             continue
@@ -193,7 +209,7 @@ def training_batches(
         read = slots < count[:, None]
         at = np.where(read, (last - count)[:, None] + slots, 0)
         # A target stands at the step before it: at every step, or at the newest one (the first column of an empty history).
-        asked = read if per != "event" else slots == np.maximum(count, 1)[:, None] - 1
+        asked = read if how.per != "event" else slots == np.maximum(count, 1)[:, None] - 1
         ahead = np.where(asked, (last - np.maximum(count, 1))[:, None] + slots + 1, 0)
         targets = np.where(asked, log.items[ahead], 0)
         drawn = sampler.draw(users, width, np.random.default_rng((*seed, number)), targets)
