@@ -218,8 +218,8 @@ def _within(
 def _settled(fitted: Fitted, exam: Exam) -> Fitted:
     """The model with what is chosen by validation values once it is trained."""
     begun = time.perf_counter()
-    fitted.model.settle(lambda: exam(fitted.model))
-    return replace(fitted, best=exam(fitted.model), seconds=fitted.seconds + time.perf_counter() - begun)
+    best = fitted.model.settle(lambda: exam(fitted.model))
+    return replace(fitted, best=best, seconds=fitted.seconds + time.perf_counter() - begun)
 
 
 def grown(train: Part, valid: Part) -> Part:

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from tests.conftest import shrunk, small
-from tmmsrec import zoo
+from tmmsrec import metrics, zoo
 from tmmsrec.data.batch import Pass, ranking_batches, training_batches
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.fit import Start, fit, go_on
+from tmmsrec.lesson import Exam
 from tmmsrec.models.additive import WEIGHTS
 from tmmsrec.models.base import learned_numbers
 from tmmsrec.nn.losses import CrossEntropy
@@ -69,11 +70,18 @@ def test_the_loss_knows_nothing_of_the_network(dataset, parts):
 def test_the_weight_is_the_one_that_validation_likes_best(dataset):
     model = METHOD.build(dataset)
     liked = {weight: -abs(weight - 0.7) for weight in WEIGHTS}
-    model.settle(lambda: liked[round(float(model.weight), 2)])
+    asked: list[float] = []
+
+    def reached() -> float:
+        asked.append(round(float(model.weight), 2))
+        return liked[asked[-1]]
+
+    assert model.settle(reached) == liked[0.75]
+    assert tuple(asked) == WEIGHTS  # each ranks once
     assert float(model.weight) == 0.75
-    model.settle(lambda: 0.5)  # all alike: the network is not worth its price
+    assert model.settle(lambda: 0.5) == 0.5  # all alike: the network is not worth its price
     assert float(model.weight) == 0
-    ALONE.build(dataset).settle(lambda: pytest.fail("there is nothing to weigh"))
+    assert ALONE.build(dataset).settle(lambda: 0.25) == 0.25  # there is nothing to weigh
 
 
 def test_it_is_the_two_trained_apart(dataset, parts):
@@ -88,6 +96,8 @@ def test_it_is_the_two_trained_apart(dataset, parts):
     for name, tensor in counts.model.state_dict().items():
         torch.testing.assert_close(held[name], tensor)
     assert whole.best >= counts.best
+    exam = Exam(parts.valid, metrics.parse(TRAINING.metric), METHOD.history, observe=True, exclude_seen=False)
+    assert whole.best == exam(whole.model)
     assert whole.seconds > counts.seconds / 100  # the network's are among them
 
 

@@ -198,15 +198,17 @@ class AdditiveModel(VectorModel):
         of_network = self.network.states(batch) if self.network is not None else None
         return self._queries(Asking.everywhere(batch, self.value.ages), of_network)
 
-    def settle(self, reached: Callable[[], float]) -> None:
+    def settle(self, reached: Callable[[], float]) -> float:
         """The network's weight."""
         if self.network is None:
-            return
+            return super().settle(reached)
         found = []
         for weight in WEIGHTS:
             self.weight.fill_(weight)
             found.append(reached())
-        self.weight.fill_(WEIGHTS[int(np.argmax(found))])
+        best = int(np.argmax(found))
+        self.weight.fill_(WEIGHTS[best])
+        return found[best]
 
     def users(self, batch: Batch) -> Tensor:
         """[B, D] after the newest events."""

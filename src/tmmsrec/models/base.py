@@ -225,8 +225,13 @@ class Model(nn.Module, ABC):
     def after_step(self) -> None:
         """Called after each step of the optimiser: bounds on parameters are kept here."""
 
-    def settle(self, reached: Callable[[], float]) -> None:
-        """Called once after training, with what tells the validation value as the model stands: what is chosen by it, is here."""
+    def settle(self, reached: Callable[[], float]) -> float:
+        """Called once after training, with what tells the validation value as the model stands: what is chosen by it, is here.
+
+        Returns:
+            The value as the model stands then; it costs a ranking each time it is told.
+        """
+        return reached()
 
     @property
     def trainable(self) -> bool:
