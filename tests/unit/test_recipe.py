@@ -62,6 +62,24 @@ def test_a_network_within_is_the_one_that_stands_alone_and_learns_as_that_does()
     assert replace(plus, network=None, network_training=None) == methods["tmmsrec-plus"]
 
 
+def test_how_a_network_within_is_trained_is_told():
+    asked = Recipe(methods=("tmmsrec-plus-sasrec",), training_changes=("patience=7",))
+    (told,) = told_of(chosen_methods(asked), asked)
+    own, network = asked.training_of("tmmsrec-plus-sasrec"), asked.training
+    assert f" tmmsrec-plus-sasrec: about {own.batch} users a step, at most {own.epochs} epochs, patience 7." in told
+    rows = f"about {network.batch} windows of all their events a step, at most {network.epochs} epochs, patience 7."
+    assert f" The network within tmmsrec-plus-sasrec learns before the rest and on its own: {rows}" in told
+    assert "loss=BySize, which is not the paper's, for the network within tmmsrec-plus-sasrec." in told
+    assert "Set where a method has it: width=126." in told
+
+
+def test_a_network_within_that_has_no_training_of_its_own_is_told_by_that_of_the_rest():
+    method = replace(zoo.TMMSREC_PLUS_SASREC, network_training=None)
+    (told,) = told_of({"tmmsrec-plus-sasrec": method}, Recipe())
+    own = zoo.training("tmmsrec-plus-sasrec")
+    assert f"on its own: about {own.batch} users a step, at most {own.epochs} epochs" in told
+
+
 def test_what_chooses_by_validation_events_is_left_out_where_those_are_learned_too():
     methods = chosen_methods(Recipe())
     assert refitted(methods, Recipe()) == (methods, [])

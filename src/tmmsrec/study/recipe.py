@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tmmsrec import values, zoo
+from tmmsrec.data.batch import Per
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import Preparation
 from tmmsrec.data.sources.guess import Format
@@ -19,7 +20,7 @@ from tmmsrec.training import Training
 
 TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus", "tmmsrec-plus-sasrec")
 TRAINING = zoo.OWN  # the paper's is what studies and ``fit`` begin with
-_ROWS = {"user": "users", "window": "windows of all their events", "event": "events"}
+_ROWS: dict[Per, str] = {"user": "users", "window": "windows of all their events", "event": "events"}
 PLUS = ("tmmsrec-plus", "tmmsrec-plus-sasrec")
 MANY = 100_000  # items above which these, which compare each with every other, are trained only when asked for
 
@@ -181,19 +182,27 @@ def fitting(methods: Mapping[str, Method], dataset: Dataset) -> tuple[dict[str, 
 
 
 def told_of(methods: Mapping[str, Method], recipe: Recipe) -> list[str]:
-    """A remark on how those of the methods were trained that learn."""
-    trained: dict[tuple[Training, str], list[str]] = {}
+    """A remark on how those of the methods were trained that learn, and what is within them."""
+    trained: dict[tuple[Training, Per], list[str]] = {}
     for name, method in methods.items():
         if method.learned:
             how = recipe.training_of(name)
             trained.setdefault((how, method.row(how.windows)), []).append(name)
-    told = [
-        f"{', '.join(names)}: about {how.batch} {_ROWS[row]} a step, at most {how.epochs} epochs, patience {how.patience}."
-        for (how, row), names in trained.items()
-    ]
-    fields = {c.partition("=")[0]: c for c in (*recipe.usual, *recipe.changes) if any(_takes(m, c) for m in methods.values())}
+    told = [f"{', '.join(names)}: {_told(how, row)}." for (how, row), names in trained.items()]
+    every = dict(methods)
+    for name, method in methods.items():
+        if (within := method.within) is not None:
+            how, called = within.training or recipe.training_of(name), f"{within.name} within {name}"
+            lesson = _told(how, within.method.row(how.windows))
+            told.append(f"The {called} learns before the rest and on its own: {lesson}.")
+            every[f"the {called}"] = within.method
+    fields = {c.partition("=")[0]: c for c in (*recipe.usual, *recipe.changes) if any(_takes(m, c) for m in every.values())}
     changed = [f"Set where a method has it: {', '.join(fields.values())}."] if fields else []
-    learned = [name for name, method in methods.items() if getattr(method, "loss", None) == recipe.loss]
+    learned = [name for name, method in every.items() if getattr(method, "loss", None) == recipe.loss]
     loss = [f"loss={type(recipe.loss).__name__}, which is not the paper's, for {', '.join(learned)}."] if learned else []
     seed = f"Trained with seed {recipe.seed}; one seed says nothing of the luck of training."
     return [" ".join([seed, *told, *loss, *changed])] if told else []
+
+
+def _told(how: Training, row: Per) -> str:
+    return f"about {how.batch} {_ROWS[row]} a step, at most {how.epochs} epochs, patience {how.patience}"
