@@ -10,7 +10,7 @@ from tmmsrec import metrics, zoo
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.models.counting import Markov
-from tmmsrec.models.tuned_markov import TunedMarkov, _without_the_newest
+from tmmsrec.models.tuned_markov import TunedMarkov, _values, _without_the_newest
 from tmmsrec.ranking import rank
 
 VALUE = replace(zoo.MARKOV_TUNED, reaches=(2, 50))
@@ -27,16 +27,19 @@ def counted(value: TunedMarkov, part: Part, dataset) -> Markov:
     return model.value
 
 
+@pytest.mark.parametrize("exclude_seen", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_setting_is_the_one_that_ranks_the_held_back_events_best(seed):
+def test_the_setting_is_the_one_that_ranks_the_held_back_events_best(seed, exclude_seen):
     dataset = small(users=60, items=12, seed=seed)
     parts = LeaveOneOut().cut(dataset.interactions)
     # What may be read before the test targets, its newest event held back, is the validation part.
     values = []
     for setting in VALUE.settings():
-        ranks = rank(setting.build(dataset), parts.valid, history=setting.history).ranks
+        ranks = rank(setting.build(dataset), parts.valid, history=setting.history, exclude_seen=exclude_seen).ranks
         values.append((metrics.NDCG @ 10)(ranks).mean())
-    found = counted(VALUE, parts.test, dataset)
+    found = counted(VALUE.under(exclude_seen), parts.test, dataset)
+    held_back = _without_the_newest(parts.test, VALUE)
+    assert _values(held_back, dataset.n_items, VALUE.settings(), exclude_seen) == pytest.approx(values, abs=1e-12)
     assert values[VALUE.settings().index(found)] == pytest.approx(max(values), abs=1e-12)
     assert max(values) > min(values)
 

@@ -149,6 +149,10 @@ class Method(ABC):
         """The negatives its loss needs."""
         return Negatives()
 
+    def under(self, exclude_seen: bool) -> Self:
+        """The same method for rankings that keep what a user has met or leave it out, where it chooses by rankings of its own."""
+        return self
+
     def sized(self, n_items: int) -> Self:
         """The same method for a catalogue of so many items: a loss that chooses by size has chosen."""
         parts = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Loss)}  # type: ignore[arg-type]

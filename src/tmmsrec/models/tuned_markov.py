@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class TunedMarkov(Method):
         decays, spans, reaches, backoffs: of ``Markov``, each with each.
         users: whose held-back events choose, at most; drawn at random, always the same.
         events: of the users that settings are counted on while choosing, at most, those among them; drawn in the same way.
+        exclude_seen: leave out what a user has met while choosing, as the rankings will.
     """
 
     decays: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.9)
@@ -48,6 +49,7 @@ class TunedMarkov(Method):
     backoffs: tuple[float, ...] = (0.001, 0.05, 0.2, 0.5)
     users: int = 5_000
     events: int = 1_000_000
+    exclude_seen: bool = False
 
     source: ClassVar[str] = "counting"
     inner_product: ClassVar[bool] = False
@@ -69,6 +71,10 @@ class TunedMarkov(Method):
         """All there is to choose from."""
         return [Markov(*each) for each in product(self.decays, self.spans, self.reaches, self.backoffs)]
 
+    def under(self, exclude_seen: bool) -> Self:
+        """Chosen as it will be asked."""
+        return replace(self, exclude_seen=exclude_seen)
+
     def build(self, dataset: Dataset) -> Model:
         """Counts of nothing yet."""
         return _TunedMarkov(dataset.n_items, self)
@@ -84,7 +90,7 @@ class _TunedMarkov(MarkovModel):
 
     def observe(self, part: Part) -> None:
         shown = _without_the_newest(part, self.tuned)
-        values = [0.0] * len(self.among) if shown is None else _values(shown, self.n_items, self.among)
+        values = [0.0] * len(self.among) if shown is None else _values(shown, self.n_items, self.among, self.tuned.exclude_seen)
         self.chosen = torch.tensor(int(np.argmax(values)))
         super().observe(part)
 
@@ -106,7 +112,7 @@ def _without_the_newest(part: Part, value: TunedMarkov) -> Part | None:
     return Part("valid", part.interactions, stop, np.sort(users[: value.users])) if len(users) else None
 
 
-def _values(part: Part, n_items: int, among: list[Markov]) -> list[float]:
+def _values(part: Part, n_items: int, among: list[Markov], exclude_seen: bool) -> list[float]:
     """The value of each setting: what it counts of the part, asked for the part's targets."""
     popular = popularity(part, n_items)
     bases = {m.backoff: m.backoff * popular for m in among}
@@ -119,25 +125,42 @@ def _values(part: Part, n_items: int, among: list[Markov]) -> list[float]:
         alike = [m for m in among if (m.decay, m.span) == (counting.decay, counting.span)]
         for reach in dict.fromkeys(m.reach for m in alike):
             own = [m for m in alike if m.reach == reach]
-            for targets, read in _asked(part, n_items, own[0]):
-                counted = (read @ follows).tocoo()
+            for targets, read, met in _asked(part, n_items, own[0]):
+                counted = (read @ follows).tocsr()
+                hidden = _Hidden(*met, np.asarray(counted[met])) if exclude_seen else None
                 for m in own:
-                    ranks[m].append(_ranks(counted, bases[m.backoff], ordered[m.backoff], targets))
+                    ranks[m].append(_ranks(counted.tocoo(), bases[m.backoff], ordered[m.backoff], targets, hidden))
     return [float(_METRIC(np.concatenate(ranks[m])).mean()) for m in among]
 
 
-def _asked(part: Part, n_items: int, value: Markov) -> Iterator[tuple[NDArray[np.int32], sparse.csr_array]]:
-    """Targets [B] and read histories [B, I+1], block by block."""
+_Places = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class _Hidden(NamedTuple):
+    """What users have met, each item once: row [m], item [m], and what is counted for it [m]."""
+
+    row: NDArray[np.int64]
+    item: NDArray[np.int64]
+    counted: _Floats
+
+
+def _asked(part: Part, n_items: int, value: Markov) -> Iterator[tuple[NDArray[np.int32], sparse.csr_array, _Places]]:
+    """Targets [B], read histories [B, I+1], and the places of all that was met, each once ([m], [m]), block by block."""
     for start in range(0, len(part), _USERS):
         users = part.users[start : start + _USERS]
         row, item = part.read_of(users)
         newer = np.cumsum(part.stop[users])[row] - 1 - np.arange(len(row))
         read = value.read(row, item.astype(np.int64), newer, (len(users), n_items + 1))
-        yield part.interactions.items[part.interactions.offsets[users] + part.stop[users]], read
+        met = np.divmod(np.unique(row * (n_items + 1) + item), n_items + 1)
+        yield part.interactions.items[part.interactions.offsets[users] + part.stop[users]], read, met
 
 
-def _ranks(counted: sparse.coo_array, base: _Floats, ordered: _Floats, targets: NDArray[np.int32]) -> _Floats:
+def _ranks(
+    counted: sparse.coo_array, base: _Floats, ordered: _Floats, targets: NDArray[np.int32], hidden: _Hidden | None
+) -> _Floats:
     """[B] 0-based ranks of the targets by ``counted + base``, ties at their mean, from the entries that are not zero.
+
+    What is hidden ranks below all else, a target too.
 
     Args:
         counted: [B, I+1].
@@ -156,5 +179,12 @@ def _ranks(counted: sparse.coo_array, base: _Floats, ordered: _Floats, targets: 
     size = len(targets)
     higher = higher + np.bincount(row, (after > mine).astype(float) - (before > mine), size)
     ties = ties + np.bincount(row, (after == mine).astype(float) - (before == mine), size)
+    if hidden is not None:
+        row, value, own = hidden.row, hidden.counted + base[hidden.item], own[hidden.row]
+        alone = len(ordered) - np.bincount(row, minlength=size)  # how many are not hidden
+        below = np.zeros(size, np.bool_)
+        below[row[hidden.item == targets[row]]] = True
+        higher = np.where(below, alone, higher - np.bincount(row, value > own, size))
+        ties = np.where(below, len(ordered) - alone, ties - np.bincount(row, value == own, size))
     found: _Floats = higher + (ties - 1) / 2
     return found
