@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.colours import contrast, nearest, parts_of_methods
 from tests.conftest import DAY
 from tests.serve.browsing import Visit, chromium, served
 from tests.serve.furnishing import EVIL, MARKUP, Place, furnished, history_of, longer_gap
@@ -195,6 +196,32 @@ def test_two_bundles_stand_side_by_side(visit, place):
     page.locator("[data-bundle=main]").wait_for(state="detached")
     visit.wait_list(right, "beside")
     assert page.url.endswith("bundle=beside")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_two_parts_of_a_score_look_alike(visit, scheme):
+    page = visit.open().page
+    page.emulate_media(color_scheme=scheme)
+    look = """async (names) => {
+      const { legend } = await import("/page/shares.js");
+      document.querySelector("#legend").replaceChildren(...legend(names));
+      const keys = [...document.querySelectorAll("#legend i.share")].map((key) => getComputedStyle(key));
+      const paper = getComputedStyle(document.body).backgroundColor;
+      return [paper, ...keys.map((key) => [key.backgroundColor, key.backgroundImage])];
+    }"""
+    for parts in parts_of_methods():
+        paper, *looks = page.evaluate(look, parts)
+        assert len({tuple(one) for one in looks}) == len(parts), parts
+        plain = {name: hexed(colour) for name, (colour, image) in zip(parts, looks, strict=True) if image == "none"}
+        assert all(contrast(colour, hexed(paper)) >= 3 for colour in plain.values()), plain
+        assert len(plain) < 2 or nearest(plain)[0] > 0.08, nearest(plain)
+        striped = [name for name in parts if name not in plain]
+        assert striped == [name for name in parts if name.startswith("network")]
+
+
+def hexed(colour: str) -> str:
+    """``rgb(1, 2, 3)`` as #010203."""
+    return "#" + "".join(f"{int(n):02x}" for n in re.findall(r"\d+", colour)[:3])
 
 
 def test_a_recommendation_tells_its_shares_and_its_neighbours(visit, place):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tmmsrec import values
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.study.blocks import Beside, Block, Cell, Chapter, Code, Facts, Figure, Fold, Gallery, Points, Section, Table, Text
-from tmmsrec.study.charts import Bars, Columns, Curve, Dots, Group, Lines, Mark
+from tmmsrec.study.charts import COLOURS, Bars, Columns, Curve, Dots, Group, Lines, Mark
 from tmmsrec.study.gaps import gap_shares
 from tmmsrec.study.listing import lists_table
 from tmmsrec.study.report import METRICS, Report, Row, Versus, against_floor, against_others, places, with_and_without
@@ -88,7 +88,7 @@ def colours(report: Report) -> dict[str, str]:
     """Floors grey, the subject in the first colour, the other trained methods in the next ones."""
     others = [r.name for r in report.trained if r.name != report.about.name]
     found = {r.name: "floor" for r in report.rows if r.floor}
-    found |= {name: f"s{2 + at % 5}" for at, name in enumerate(others)}
+    found |= {name: f"s{2 + at % (COLOURS - 1)}" for at, name in enumerate(others)}
     return found | {report.about.name: "s1"}
 
 

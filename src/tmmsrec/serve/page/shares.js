@@ -3,10 +3,15 @@
 import { h } from "./dom.js";
 
 const NAMED = { again: "had already", follows: "follows", alike: "nearly the same", popular: "popularity", lately: "popular lately", all: "the whole" };
-const COLOURED = new Set(["id", "text", "image", "again", "follows", "alike", "lately"]);
+const COLOURED = new Set(["id", "text", "image", "again", "follows", "alike", "lately", "popular"]);
 
 export const shareName = (share) => NAMED[share] ?? share;
-const tone = (share) => `share ${COLOURED.has(share) ? share : "other"}`;
+
+/** The class of a part: a network's, "network id", has the colour of its modality, and stripes. */
+function tone(share) {
+  const own = share.replace(/^network /, "");
+  return `share ${COLOURED.has(own) ? own : "other"}${own === share ? "" : " network"}`;
+}
 
 /** A number with a real minus sign. */
 export const number = (value, digits = 2) => value.toFixed(digits).replace("-", "−");

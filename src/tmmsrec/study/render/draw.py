@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tmmsrec.data.store import atomic_bytes
-from tmmsrec.study.charts import Bars, Chart, Clouds, Columns, Dots, Lines, Mark
+from tmmsrec.study.charts import COLOURS, Bars, Chart, Clouds, Columns, Dots, Lines, Mark
 
 WIDTH = 5.2  # inches, at 84 units each: a phone's width
 FILES = ("svg", "png")
@@ -20,6 +20,7 @@ _DPI = 200
 _PAPER = {
     "ink": "#1d1f24", "soft": "#4b505a", "faint": "#757b87", "grid": "#e6e4df", "paper": "#ffffff", "floor": "#b3b6bd",
     "s1": "#2b5cc4", "s2": "#d0702a", "s3": "#23926a", "s4": "#9b479a", "s5": "#b08a1c", "s6": "#4a8fa8",
+    "s7": "#b3263f", "s8": "#6f4a2f", "s9": "#6b8a00", "s10": "#e0609a",
 }  # fmt: skip
 # Colours that nobody would choose, to be replaced by the page's own.
 _PLACES = {name: f"#0123{n:02x}" for n, name in enumerate(_PAPER)}
@@ -169,7 +170,7 @@ def _columns(chart: Columns, palette: Palette) -> Any:
     wide = 0.8 / max(1, len(chart.series))
     for n, (name, shares) in enumerate(chart.series.items()):
         at = np.arange(len(names)) + (n - (len(chart.series) - 1) / 2) * wide
-        drawn = axes.bar(at, [shares[k] for k in names], width=wide * 0.92, color=palette[f"s{1 + n % 6}"], label=name)
+        drawn = axes.bar(at, [shares[k] for k in names], width=wide * 0.92, color=palette[f"s{1 + n % COLOURS}"], label=name)
         axes.bar_label(drawn, [f"{shares[k]:.0%}" for k in names], fontsize=7 if len(chart.series) == 1 else 5.5, padding=1.5)
     axes.set_xticks(range(len(names)), [_short(n) for n in names], fontsize=7)
     axes.set(xlabel=chart.x, ylabel=chart.y)

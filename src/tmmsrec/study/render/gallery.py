@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from tmmsrec.study.charts import COLOURS
 from tmmsrec.study.samples import Part, Sample, Shown
 
 
 def gallery(given: Sequence[Sample]) -> str:
     """Cards with pictures; under each recommended item the shares of its score."""
     names = list(dict.fromkeys(p.name for s in given for r in s.recommended for p in r.parts))
-    legend = "".join(f'<span><i style="background:var(--s{1 + n % 6})"></i>{escape(m)}</span>' for n, m in enumerate(names))
+    legend = "".join(f'<span><i style="background:var(--s{1 + n % COLOURS})"></i>{escape(m)}</span>' for n, m in enumerate(names))
     note = (
         f"{len(given)} users drawn by lot, asked about just before their last event. Under each item: how much of its score comes "
         "from each of its parts (to the right for it, to the left against it). What the user really took next is framed."
@@ -47,5 +48,5 @@ def _share(part: Part, at: int, largest: float) -> str:
     width = 50 * abs(part.share) / largest
     left = 50 if part.share >= 0 else 50 - width
     said = escape(f"{part.name}: {part.share:+.2f}", quote=True)
-    style = f"left:{left:.1f}%;width:{width:.1f}%;background:var(--s{1 + at % 6})"
+    style = f"left:{left:.1f}%;width:{width:.1f}%;background:var(--s{1 + at % COLOURS})"
     return f'<div class="share" title="{said}"><i style="{style}"></i></div>'
