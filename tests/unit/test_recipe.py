@@ -93,6 +93,11 @@ def test_a_change_that_no_method_takes_is_explained_by_the_one_that_knows_the_wo
         chosen_methods(Recipe(changes=("widht=12",)))
 
 
+def test_a_change_may_be_for_the_network_within_alone():
+    made = chosen_methods(Recipe(methods=("tmmsrec-plus-sasrec",), changes=("width=24",)))["tmmsrec-plus-sasrec"]
+    assert made.within.method.width == 24
+
+
 def test_what_is_usual_is_for_those_that_have_it_and_what_was_asked_for_must_fit_one():
     (plus,) = (m for n, m in chosen_methods(Recipe(methods=("tmmsrec-plus",))).items() if n not in zoo.FLOORS)
     assert plus == zoo.TMMSREC_PLUS

@@ -157,8 +157,8 @@ class ByTime(Split):
     def said(self) -> str:
         """The dates."""
         return (
-            f"By time: trained on what came before {self.valid_from}, the epoch chosen by each user's first event from then on; "
-            f"the test target is each user's first event from {self.test_from}"
+            f"By time: trained on what came before {self.valid_from}; the test target is each user's first event from "
+            f"{self.test_from} on, and the first one from {self.valid_from} on chose the epoch"
         )
 
     @staticmethod
@@ -214,8 +214,8 @@ class ColdItems(Split):
     def said(self) -> str:
         """The share."""
         return (
-            f"Cold items: the newest {100 * self.share:g} % of the items are the test targets, each user's first one asked for, "
-            f"and the {100 * self.share:g} % before them chose the epoch; no training event holds any of them"
+            f"Cold items, which no training event holds: the newest {100 * self.share:g} % of the items are the test targets, each "
+            f"user's first one asked for, and the {100 * self.share:g} % before them chose the epoch"
         )
 
     def cut(self, log: Interactions) -> Parts:

@@ -94,11 +94,16 @@ def chosen_methods(recipe: Recipe) -> dict[str, Method]:
     """
     trained = {name: named(name) for name in recipe.methods}
     for change in recipe.changes:
-        if trained and not any(_takes(method, change) for method in trained.values()):
-            raise _problem(list(trained.values()), change)
+        takers = [one for method in trained.values() for one in _with_what_is_within(method)]
+        if trained and not any(_takes(one, change) for one in takers):
+            raise _problem(takers, change)
     found = {name: named(name) for name in zoo.FLOORS}
     changes = (*recipe.usual, *recipe.changes)
     return found | {n: _as_told(m, recipe, changes) for n, m in trained.items()}
+
+
+def _with_what_is_within(method: Method) -> list[Method]:
+    return [method] if method.within is None else [method, method.within.method]
 
 
 def _as_told(method: Method, recipe: Recipe, changes: Sequence[str]) -> Method:
