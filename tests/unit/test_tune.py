@@ -314,10 +314,11 @@ def test_a_loss_that_explodes_counts_and_the_same_trial_is_not_made_twice(
 # What is said
 
 
+@pytest.mark.parametrize("more", [["--protocol", "cold-items=0.2"], ["--exclude-seen"]])
 def test_the_printed_command_tests_the_best_without_training_it_again(
-    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
 ) -> None:
-    asked = ["--trials", 3, "--seed", 2, "--protocol", "cold-items=0.2", "--out", tmp_path / "with space"]
+    asked = ["--trials", 3, "--seed", 2, *more, "--out", tmp_path / "with space"]
     said = call("tune", "sasrec", data.folder, *asked, *SMALL)
     assert said.stderr.count(" of 3: sasrec") == 3
     (command,) = [line for line in said.stdout.splitlines() if line.startswith("tmmsrec fit ")]
@@ -328,6 +329,7 @@ def test_the_printed_command_tests_the_best_without_training_it_again(
     monkeypatch.setattr(loop.Loop, "run", lambda *_: pytest.fail("trained again"))
     tested = call(*shlex.split(command)[1:])
     assert "this run was done before" in tested.stderr
+    assert ("seen items left out" in tested.stdout) == ("--exclude-seen" in more)
     assert tested.stdout.splitlines()[-1] == f"run: {tmp_path / 'with space' / 'runs' / best['run']}"
     assert read_run(tmp_path / "with space" / "runs" / best["run"]).tested
     assert [row["run"] for row in rows if read_run(tmp_path / "with space" / "runs" / row["run"]).tested] == [best["run"]]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tmmsrec.cli import screen
-from tmmsrec.cli.train import Protocol, Quiet, Seed, Sets, Trainings
+from tmmsrec.cli.train import Protocol, Quiet, Seed, Seen, Sets, Trainings
 
 SHOWN = 10
 
@@ -22,6 +22,7 @@ def tune(
     sets: Sets = None,
     training: Trainings = None,
     protocol: Protocol = "leave-one-out",
+    exclude_seen: Seen = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -35,7 +36,8 @@ def tune(
     from tmmsrec.study.tuning import Tuning
 
     data, cut = store.load(dataset), split.protocol(protocol)
-    asked = [Tuning(name, tuple(sets or ()), tuple(training or ()), cut, seed, trials) for name in dict.fromkeys(methods)]
+    changes = tuple(sets or ()), tuple(training or ())
+    asked = [Tuning(name, *changes, cut, seed, trials, exclude_seen) for name in dict.fromkeys(methods)]
     done = []
     store.make_folder(out)
     with screen.Screen(quiet=quiet) as listener:

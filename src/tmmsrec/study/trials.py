@@ -24,10 +24,11 @@ def budgets(all_: Sequence[Tuned]) -> list[str]:
     for tuned in all_:
         asked, how = tuned.tuning, tuned.tuning.training
         closed = "" if isinstance(asked.split, PaperLeak) else "; the test part stayed closed"
+        seen = "; items the user has met are left out" if asked.exclude_seen else ""
         rows = f" of {how.rows:,} rows" if how.rows is not None else ""
         allowed = (
             f"{asked.trials} trials, each with seed {asked.seed} and at most {how.epochs} epochs{rows}, ended after {how.patience} "
-            f"without a better value; chosen by {how.metric} of the validation part alone ({asked.split.said}){closed}."
+            f"without a better value; chosen by {how.metric} of the validation part alone ({asked.split.said}{seen}){closed}."
         )
         found.setdefault(allowed, []).append(asked.name)
     return [f"Budget of {', '.join(names)}: {allowed}" for allowed, names in found.items()]
@@ -59,6 +60,7 @@ def command(tuned: Tuned, dataset: Path, out: Path, protocol: str) -> str:
         words += ["--training", change]
     words += ["--seed", str(asked.seed)] if asked.seed else []
     words += ["--protocol", protocol] if protocol != "leave-one-out" else []
+    words += ["--exclude-seen"] if asked.exclude_seen else []
     return shlex.join([*words, "--runs", str(out / "runs")])
 
 

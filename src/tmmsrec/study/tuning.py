@@ -35,6 +35,7 @@ class Tuning:
         split: which events are held out.
         seed: of every training, and of what is tried.
         trials: how many are made, counting those that were stopped early.
+        exclude_seen: leave out items that a user has met, as the test will.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Tuning:
     split: Split = LeaveOneOut()
     seed: int = 0
     trials: int = 20
+    exclude_seen: bool = False
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -97,11 +99,12 @@ class Tuning:
     def job(self, changes: Sequence[str]) -> Job:
         """The job of a trial; raises ValueProblem for changes that cannot be made."""
         (setting,) = Entrant(self.method, self.training, (tuple(changes),)).settings()
-        return setting.job(self.seed, self.split)
+        return setting.job(self.seed, self.split, self.exclude_seen)
 
     def key(self, dataset: Dataset) -> str:
         """The name of what is kept of it; more trials go on with the same."""
-        return f"{self.name}-{values.key(self.method, self.training, self.split, self.space, [dataset.fingerprint, self.seed])}"
+        about = [dataset.fingerprint, self.seed, *(["seen left out"] if self.exclude_seen else [])]
+        return f"{self.name}-{values.key(self.method, self.training, self.split, self.space, about)}"
 
 
 def _names(change: str, path: str) -> bool:
