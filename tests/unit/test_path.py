@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from tmmsrec import zoo
-from tmmsrec.data.dataset import Dataset
-from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.shop import Shop, write_shop
 from tmmsrec.data.split import ByTime, LeaveOneOut
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.going_on import Going
-from tmmsrec.study.path import Inputs, Outcome, Recipe, best_in_validation, never_twice, whole_path
+from tmmsrec.study.path import Inputs, Outcome, Recipe, best_in_validation, whole_path
 from tmmsrec.study.run import Job, Run
 from tmmsrec.study.update import update
 from tmmsrec.study.words import remarks
@@ -83,18 +81,6 @@ def test_a_bundle_answers_and_goes_on_as_it_was_tested(raw: Path, tmp_path: Path
     unknown = log.times[log.offsets[1:] - 1] >= int(np.datetime64(dates[0], "s").astype(int))  # the newest event was not learned
     unknown[:20] = True  # and these have a newer one
     assert updated.told["test_users"] == unknown.sum() < len(unknown)
-
-
-def test_where_nobody_meets_an_item_twice_it_is_said(raw: Path, tmp_path: Path) -> None:
-    log = Interactions.of(np.repeat([0, 1], 4), [1, 2, 3, 3, 2, 3, 1, 4], np.arange(8) * 86400)
-    never = Dataset.in_memory("never", log, 4, {}, None)
-    (said,) = never_twice(never, LeaveOneOut())  # the one that is met again is held out
-    assert "--exclude-seen" in said
-    again = Interactions.of(np.repeat([0, 1], 4), [1, 1, 3, 4, 2, 3, 1, 4], np.arange(8) * 86400)
-    assert never_twice(Dataset.in_memory("again", again, 4, {}, None), LeaveOneOut()) == []
-    assert any("--exclude-seen" in note for note in walked(raw, tmp_path / "out").report.notes) == bool(
-        never_twice(walked(raw, tmp_path / "out").dataset, LeaveOneOut())
-    )
 
 
 @pytest.mark.parametrize("asked", [(), ("markov",)])

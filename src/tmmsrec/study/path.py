@@ -19,12 +19,13 @@ from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import prepare_from
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.split import Part, Split
+from tmmsrec.data.split import Part
 from tmmsrec.extract import Form, NothingToLearn, Work
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.blocks import Document
 from tmmsrec.study.extraction import encoders, extract, fitted_encoders, why_not
+from tmmsrec.study.of_log import of_log
 from tmmsrec.study.publish import publish
 from tmmsrec.study.recipe import TRAINED, Inputs, Recipe, chosen_methods, fitting, quick_enough, refitted, told_of
 from tmmsrec.study.report import Report
@@ -89,8 +90,8 @@ def whole_path(
     left_out += slow + chosen_once
     for note in (*notes, *left_out):
         listener.note(note)
-    once = [] if recipe.exclude_seen else never_twice(dataset, recipe.split)
-    for note in once:
+    log = of_log(dataset, recipe.split, recipe.exclude_seen)
+    for note in log:
         listener.note(note)
     runs = _runs(methods, trainings, dataset, recipe, out / "runs", listener)
     subject, why = best_in_validation(runs)
@@ -105,7 +106,7 @@ def whole_path(
         subject,
         ceiling or {},
         shown,
-        (*notes, *left_out, *once, why, *told_of(methods, recipe)),
+        (*notes, *left_out, *log, why, *told_of(methods, recipe)),
     )
     told = chapter(report)
     publish(Document(told.title, [told]), out / "report")
@@ -199,16 +200,6 @@ def _runs(
             listener.note(line)
         found[name] = run(job, dataset, root, watch=None if there else listener.training(name))
     return found
-
-
-def never_twice(dataset: Dataset, split: Split) -> list[str]:
-    """A remark where nobody meets an item twice in the training part: what lists are then better without."""
-    train = split.cut(dataset.interactions).train
-    if (dataset.interactions.met_before() & train.readable).any():
-        return []
-    return [
-        "Nobody meets an item twice before the validation events; --exclude-seen leaves what a user has met out of the rankings."
-    ]
 
 
 def best_in_validation(runs: Mapping[str, Run]) -> tuple[str, str]:
