@@ -38,7 +38,7 @@ def mostly_the_same_day(dataset: Dataset, split: Split) -> list[str]:
     if same.mean() < _MOST:
         return []
     said = f"{int(same.sum()):,} of {len(same):,} test targets lie on the day of the event before"
-    return [f"{said}: the table says how well a basket is completed.{_by_dates(dataset)}"]
+    return [f"{said}: the table says how well a basket or a session is completed.{_by_dates(dataset)}"]
 
 
 def _by_dates(dataset: Dataset) -> str:
