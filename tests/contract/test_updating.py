@@ -28,7 +28,7 @@ from tmmsrec.recommender.growing import alike, carry, first_items, with_log
 from tmmsrec.recommender.state import State, build
 from tmmsrec.study import going_on
 from tmmsrec.study.going_on import COUNTED, NEW_WEIGHTS, OLD_WEIGHTS, Going, learn
-from tmmsrec.study.keeping import Verdict
+from tmmsrec.study.keeping import Past, Verdict
 from tmmsrec.study.news import Brought, taken
 from tmmsrec.study.stages import Silent
 from tmmsrec.training import Adam, Training
@@ -61,7 +61,7 @@ def test_goes_on(method, tmp_path):
     Recommender(method, fitted.model, was).save(tmp_path / "first")
     state, _, encoders = bundle.read(tmp_path / "first")
     news = taken(state, encoders, Brought(events, items), Silent())
-    after, told = learn(news, False, TRAINING, Going(tolerance=1.0), tmp_path / "work", "first", Silent())
+    after, told = learn(news, Past(), TRAINING, Going(tolerance=1.0), tmp_path / "work", "first", Silent())
     assert told["kept"] in ((NEW_WEIGHTS, OLD_WEIGHTS) if state.model.trainable else (COUNTED,))
     assert_shown_the_whole_log(after)
     new_ones = (0,) if told["kept"] == OLD_WEIGHTS else (4,) if told["kept"] == COUNTED else (1, 2, 3, 4)
@@ -100,7 +100,7 @@ def test_whatever_is_kept_has_counted_the_whole_log(outcome, tmp_path, monkeypat
     assert_shown_the_whole_log(news.state)
     monkeypatch.setattr(going_on, "verdict", lambda *_: Verdict(outcome == "new", "it was decided so"))
     training = replace(TRAINING, epochs=6, optimiser=Adam(lr=0.05))
-    after, told = learn(news, False, training, Going(), tmp_path / "work", "first", Silent())
+    after, told = learn(news, Past(), training, Going(), tmp_path / "work", "first", Silent())
     assert told["kept"] == (NEW_WEIGHTS if outcome == "new" else OLD_WEIGHTS)
     assert outcome == "nothing" or "decided" in told["why"]
     assert int(after.model.popular.counts.sum()) == len(after.dataset.interactions)
@@ -126,7 +126,7 @@ def test_users_too_short_to_learn_from_may_be_read_in_validation(tmp_path):
     state, _, encoders = bundle.read(tmp_path / "first")
     news = taken(state, encoders, Brought(events, pa.table({"id": pa.array([], pa.int64())})), Silent())
     training = Training(epochs=3, batch=16, optimiser=Adam(lr=0.02))
-    after, told = learn(news, False, training, Going(tolerance=1.0), tmp_path / "work", "first", Silent())
+    after, told = learn(news, Past(), training, Going(tolerance=1.0), tmp_path / "work", "first", Silent())
     assert told["kept"] == NEW_WEIGHTS
     assert_shown_the_whole_log(after)
 

@@ -230,11 +230,7 @@ class Model(nn.Module, ABC):
         """Called after each step of the optimiser: bounds on parameters are kept here."""
 
     def settle(self, reached: Callable[[], float]) -> float:
-        """Called once after training, with what tells the validation value as the model stands: what is chosen by it, is here.
-
-        Returns:
-            The value as the model stands then; it costs a ranking each time it is told.
-        """
+        """Choose once, after training, by ``reached``, which ranks for the validation value as the model stands; the value then."""
         return reached()
 
     @property
