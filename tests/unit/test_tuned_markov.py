@@ -12,6 +12,7 @@ from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.models.counting import Markov
 from tmmsrec.models.tuned_markov import TunedMarkov, _values, _without_the_newest
 from tmmsrec.ranking import rank
+from tmmsrec.study.run import Job
 
 VALUE = replace(zoo.MARKOV_TUNED, reaches=(2, 50))
 
@@ -42,6 +43,13 @@ def test_the_setting_is_the_one_that_ranks_the_held_back_events_best(seed, exclu
     assert _values(held_back, dataset.n_items, VALUE.settings(), exclude_seen) == pytest.approx(values, abs=1e-12)
     assert values[VALUE.settings().index(found)] == pytest.approx(max(values), abs=1e-12)
     assert max(values) > min(values)
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_a_job_has_it_choose_as_it_is_tested(exclude_seen):
+    made = Job(VALUE.under(not exclude_seen), exclude_seen=exclude_seen)
+    assert made == Job(VALUE, exclude_seen=exclude_seen)
+    assert made.method.exclude_seen is exclude_seen
 
 
 def test_a_log_where_the_last_event_decides_is_read_at_its_end_and_one_of_habits_is_read_whole():

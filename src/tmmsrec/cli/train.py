@@ -54,7 +54,7 @@ def fit(
     data = store.load(dataset)
     method = values.change_all(named(name), sets or [])
     how = values.change_all(zoo.training(name), training or [])
-    job = Job(method.under(exclude_seen), how, split.protocol(protocol), seed, exclude_seen)
+    job = Job(method, how, split.protocol(protocol), seed, exclude_seen)
     folder = runs / job.key(data)
     with joined() as processes, screen.Screen(quiet=quiet or not processes.first, epochs=True) as listener:
         if (folder / "run.json").exists():

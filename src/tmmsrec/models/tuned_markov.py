@@ -119,17 +119,19 @@ def _values(part: Part, n_items: int, among: list[Markov], exclude_seen: bool) -
     ordered = {backoff: np.sort(base[1:]) for backoff, base in bases.items()}
     steps = list(by_steps(part, n_items, max(m.span for m in among)))
     ranks: dict[Markov, list[_Floats]] = {m: [] for m in among}
+    met = [_met(part, n_items, users) if exclude_seen else None for users in _blocks(part)]
     # Settings that differ only in their back-off share all that is costly; those that differ only in their reach, the counts.
     for counting in dict.fromkeys(replace(m, reach=1, backoff=0.0) for m in among):
         follows = shares(weighed(steps, counting.weights))
         alike = [m for m in among if (m.decay, m.span) == (counting.decay, counting.span)]
         for reach in dict.fromkeys(m.reach for m in alike):
             own = [m for m in alike if m.reach == reach]
-            for targets, read, met in _asked(part, n_items, own[0]):
+            for (targets, read), places in zip(_asked(part, n_items, own[0]), met, strict=True):
                 counted = (read @ follows).tocsr()
-                hidden = _Hidden(*met, np.asarray(counted[met])) if exclude_seen else None
+                hidden = None if places is None else _Hidden(*places, np.asarray(counted[places]))
+                entries = counted.tocoo()
                 for m in own:
-                    ranks[m].append(_ranks(counted.tocoo(), bases[m.backoff], ordered[m.backoff], targets, hidden))
+                    ranks[m].append(_ranks(entries, bases[m.backoff], ordered[m.backoff], targets, hidden))
     return [float(_METRIC(np.concatenate(ranks[m])).mean()) for m in among]
 
 
@@ -144,15 +146,25 @@ class _Hidden(NamedTuple):
     counted: _Floats
 
 
-def _asked(part: Part, n_items: int, value: Markov) -> Iterator[tuple[NDArray[np.int32], sparse.csr_array, _Places]]:
-    """Targets [B], read histories [B, I+1], and the places of all that was met, each once ([m], [m]), block by block."""
-    for start in range(0, len(part), _USERS):
-        users = part.users[start : start + _USERS]
+def _blocks(part: Part) -> list[NDArray[np.int64]]:
+    """The users that are asked about, [B] each."""
+    return [part.users[start : start + _USERS] for start in range(0, len(part), _USERS)]
+
+
+def _met(part: Part, n_items: int, users: NDArray[np.int64]) -> _Places:
+    """What users [B] may be read to have met, each item once: row [m] and item [m]."""
+    row, item = part.read_of(users)
+    rows, items = np.divmod(np.unique(row * (n_items + 1) + item), n_items + 1)
+    return rows, items
+
+
+def _asked(part: Part, n_items: int, value: Markov) -> Iterator[tuple[NDArray[np.int32], sparse.csr_array]]:
+    """Targets [B] and read histories [B, I+1], block by block."""
+    for users in _blocks(part):
         row, item = part.read_of(users)
         newer = np.cumsum(part.stop[users])[row] - 1 - np.arange(len(row))
         read = value.read(row, item.astype(np.int64), newer, (len(users), n_items + 1))
-        met = np.divmod(np.unique(row * (n_items + 1) + item), n_items + 1)
-        yield part.interactions.items[part.interactions.offsets[users] + part.stop[users]], read, met
+        yield part.interactions.items[part.interactions.offsets[users] + part.stop[users]], read
 
 
 def _ranks(

@@ -25,6 +25,11 @@ def split_of(about: Mapping[str, Any]) -> Split:
     return values.from_json(Split, told) if told is not None else LeaveOneOut()  # type: ignore[type-abstract]
 
 
+def leaves_out_seen(about: Mapping[str, Any]) -> bool:
+    """Whether a bundle was chosen and tested with what a user has met left out, by what it says of itself."""
+    return bool(about.get("exclude_seen", False))
+
+
 @dataclass
 class Live:
     """What is the same for Recommenders that differ only in how they search: an item or event that one takes, all of them know.
@@ -104,7 +109,7 @@ class Holder:
     @property
     def seen_left_out(self) -> bool:
         """Whether it was chosen and tested with what a user has met left out: its answers leave that out too, unless asked for."""
-        return bool(self.about.get("exclude_seen", False))
+        return leaves_out_seen(self.about)
 
     @property
     def split(self) -> Split:

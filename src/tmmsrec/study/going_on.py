@@ -193,6 +193,7 @@ def _floors(data: Dataset, questions: Asked, listener: Listener) -> dict[str, Ra
     known = zoo.methods()
     found: dict[str, Ranks] = {}
     for name in zoo.FLOORS:
-        model: Model = known[name].build(data)
-        found[name] = rank(model, questions.parts.test, history=known[name].history, exclude_seen=questions.exclude_seen).ranks
+        method = known[name].under(questions.exclude_seen)
+        model: Model = method.build(data)
+        found[name] = rank(model, questions.parts.test, history=method.history, exclude_seen=questions.exclude_seen).ranks
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tmmsrec import metrics, significance
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut, Part, Parts, Split
 from tmmsrec.fit import grown
 from tmmsrec.study.report import METRICS
@@ -82,8 +83,11 @@ class Past:
     exclude_seen: bool = False
 
     def learned(self, log: Interactions) -> NDArray[np.int64]:
-        """[U] how many of each user's events they have learned, of the log that there was."""
-        parts = self.split.cut(log)
+        """[U] how many of each user's events they have learned, of the log that there was; all, where nothing could be held out."""
+        try:
+            parts = self.split.cut(log)
+        except DataProblem:
+            return log.lengths
         return (grown(parts.train, parts.valid) if self.refitted else parts.train).stop
 
 

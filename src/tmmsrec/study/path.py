@@ -193,7 +193,7 @@ def _runs(
 ) -> dict[str, Run]:
     found = {}
     for name, method in methods.items():
-        job = Job(method.under(recipe.exclude_seen), trainings[name], recipe.split, recipe.seed, recipe.exclude_seen)
+        job = Job(method, trainings[name], recipe.split, recipe.seed, recipe.exclude_seen)
         there = (root / job.key(dataset) / "run.json").exists()
         listener.stage(f"{name}: as before" if there else f"{name}")
         for line in [] if there or name in zoo.FLOORS else memory.told(method, dataset, job.training):

@@ -64,6 +64,7 @@ class Job:
     exclude_seen: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "method", self.method.under(self.exclude_seen))  # it chooses by rankings such as it is tested by
         if isinstance(self.split, PaperLeak) and self.training.refit:
             raise ValueError("with the paper-leak protocol the validation events are the test events: refit would learn them")
 

@@ -46,7 +46,7 @@ class Setting:
 
     def job(self, seed: int, split: Split, exclude_seen: bool = False) -> Job:
         """The job with a seed."""
-        return Job(self.method.under(exclude_seen), self.training, split, seed, exclude_seen)
+        return Job(self.method, self.training, split, seed, exclude_seen)
 
 
 @dataclass(frozen=True)

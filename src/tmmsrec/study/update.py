@@ -20,7 +20,7 @@ from tmmsrec.data.split import LeaveOneOut
 from tmmsrec.data.times import TimeChoice
 from tmmsrec.recommender import bundle
 from tmmsrec.recommender.adding import Encoders
-from tmmsrec.recommender.holder import split_of
+from tmmsrec.recommender.holder import leaves_out_seen, split_of
 from tmmsrec.recommender.state import State
 from tmmsrec.study.circumstances import versions
 from tmmsrec.study.claim import Busy, claim
@@ -135,7 +135,7 @@ def _refitted(about: Mapping[str, Any]) -> bool:
 
 def _past(about: Mapping[str, Any]) -> Past:
     """How its weights were learned and tested."""
-    return Past(_refitted(about), split_of(about), bool(about.get("exclude_seen", False)))
+    return Past(_refitted(about), split_of(about), leaves_out_seen(about))
 
 
 def _nothing(target: Path, folder: Path, state: State, about: Mapping[str, Any], encoders: Encoders, news: News) -> Updated:
