@@ -191,6 +191,15 @@ def test_prepare_and_extract(out: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "d" / "encoders" / "text" / "encoder.json").exists()
 
 
+def test_a_person_chooses_what_is_read_of_an_item(out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out / "data", tmp_path / "d")
+    read = ["--image", "none", "--encoder", "text.columns=brand", "--encoder", "text.grams=char"]
+    call("extract", tmp_path / "d", *read)
+    dataset = store.load(tmp_path / "d")
+    rows, brands = dataset.features["text"].rows[1:], dataset.catalog.fields["brand"].to_numpy()
+    assert ((rows @ rows.T > 0.999) == (brands[:, None] == brands)).all()  # of one brand: the same row, and no other
+
+
 def test_a_broken_picture_is_named(out: Path, tmp_path: Path) -> None:
     with (out / "raw" / "items.csv").open() as opened:
         images = [row["image"] for row in csv.DictReader(opened)]
@@ -365,6 +374,10 @@ def wrong(out: Path, tmp_path: Path) -> dict[str, tuple[list[object], str]]:
         "run change": (["run", *files, "--set", "withd=3"], "did you mean 'width'"),
         "run folder": (["run", *files[:2], "--out", other], "holds something else"),
         "template": (["extract", out / "data", "--template", "plane"], "did you mean 'plain'"),
+        "encoder": (["extract", out / "data", "--encoder", "txt.grams=char"], "names no encoder"),
+        "encoder field": (["extract", out / "data", "--encoder", "text.gram=char"], "did you mean 'grams'"),
+        "encoder left out": (["extract", out / "data", "--image", "none", "--encoder", "image.width=3"], "was left out"),
+        "text field": (["extract", out / "data", "--encoder", "text.columns=titel"], "did you mean 'title'"),
         "user": (["recommend", out / "bundle", "--user", "u9999"], "unknown user"),
         "item": (["recommend", out / "bundle", "--history", "A0001@2021-01-01,Q1@2021-01-02"], "history[1]"),
         "time": (["recommend", out / "bundle", "--history", "A0001"], "history[0]"),

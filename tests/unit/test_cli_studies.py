@@ -7,6 +7,7 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -17,6 +18,7 @@ from tmmsrec import studies, values, zoo
 from tmmsrec.cli import screen
 from tmmsrec.cli.look import method_name
 from tmmsrec.data import store
+from tmmsrec.loop import Progress
 from tmmsrec.study.blocks import Table
 from tmmsrec.study.run import read_run
 
@@ -89,6 +91,21 @@ def test_on_a_terminal_a_table_shows_how_the_study_stands(monkeypatch: pytest.Mo
     with screen.Screen() as listener:
         listener.standing(Table(["method", "seeds"], [["sasrec", "2"]]))
     assert elsewhere.getvalue() == ""
+
+
+def test_a_long_training_says_where_it_is_when_nothing_was_said_for_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, now = io.StringIO(), [0.0]
+    monkeypatch.setattr(screen, "console", lambda *, stderr=False: Console(file=shown, width=80))
+    monkeypatch.setattr(screen, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with screen.Screen() as listener:
+        listener.stage("sasrec")
+        watch = listener.training("sasrec")
+        assert watch is not None
+        for now[0] in (10.0, 29.0, 31.0, 45.0, 62.0):
+            watch(Progress(int(now[0]), 0.25, 1.5, None, 0.1, 1000.0, 90.0))
+    lines = shown.getvalue().splitlines()
+    assert [line[:24] for line in lines] == ["   0.0 s  sasrec", "sasrec: epoch 32 (25%), ", "sasrec: epoch 63 (25%), "]
+    assert lines[1].endswith("1:30 left")
 
 
 @pytest.mark.parametrize(

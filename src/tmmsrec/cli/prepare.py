@@ -36,6 +36,9 @@ Spill = Annotated[Path | None, typer.Option(help="Folder for what does not fit; 
 Text = Annotated[str, typer.Option(help="Text encoder: tfidf, minilm, a model's name or folder, or none.")]
 Image = Annotated[str, typer.Option(help="Picture encoder: descriptors, resnet50, a model's name or folder, or none.")]
 Template = Annotated[str, typer.Option(help="How item fields become a sentence: plain or recformer.")]
+Encoders = Annotated[
+    list[str] | None, typer.Option("--encoder", help="A field of an encoder: text.columns=title,brand or text.grams=char.")
+]
 
 
 def prepare(
@@ -149,6 +152,7 @@ def extract(
     text: Text = "tfidf",
     image: Image = "descriptors",
     template: Template = "plain",
+    encoder: Encoders = None,
     width: Annotated[int, typer.Option(help="Numbers per item, for the encoders that need no download.")] = 128,
     dtype: Annotated[str, typer.Option(help="Of the rows on disk: float32, or float16 in half the room.")] = "float32",
     shard: Annotated[int | None, typer.Option(help="Items written at once; by default 1,024 to 8,192 by encoder.")] = None,
@@ -167,17 +171,17 @@ def extract(
     from tmmsrec.study import extraction
 
     data = store.load(dataset, features=False)
-    wanted = extraction.encoders(text, image, template, width)
+    wanted = extraction.encoders(text, image, template, width, encoder or ())
     work, form = Work(None if no_cache else cache or cache_folder() / "features"), Form(dtype, shard)  # type: ignore[arg-type]
     first, made = Crew.told().rank == 0, 0  # one of many processes speaks for all
     refused: list[NothingToLearn] = []
     with screen.Screen(quiet=quiet or not first) as listener:
-        for modality, encoder in wanted.items():
-            if encoder is None:
+        for modality, reader in wanted.items():
+            if reader is None:
                 listener.note(f"no {modality} features: it was not wanted")
                 continue
             try:
-                data = extraction.extract(data, encoder, work, form, listener)
+                data = extraction.extract(data, reader, work, form, listener)
             except NothingToLearn as problem:
                 listener.note(f"no {modality} features: {problem.found}")
                 refused += [problem] if _asked(context, modality) else []

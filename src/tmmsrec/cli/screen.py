@@ -89,8 +89,10 @@ class Screen:
 
     Args:
         quiet: nothing but problems.
-        epochs: where there is no terminal, a line for every epoch.
+        epochs: where there is no terminal, a line for every epoch; else a training speaks only after half a minute of silence.
     """
+
+    SILENCE = 30.0  # seconds
 
     def __init__(self, *, quiet: bool = False, epochs: bool = False) -> None:
         self.quiet, self.epochs = quiet, epochs
@@ -99,7 +101,7 @@ class Screen:
         self._bar: Bar | None = None
         self._board: Live | None = None
         self._task: Any = None
-        self._began = time.monotonic()
+        self._began = self._spoke = time.monotonic()
 
     def __enter__(self) -> Screen:
         return self
@@ -112,14 +114,12 @@ class Screen:
     def stage(self, text: str) -> None:
         """A stage begins, or was found done."""
         self._close()
-        if not self.quiet:
-            self._console.print(f"{time.monotonic() - self._began:6.1f} s  {text}", markup=False, soft_wrap=True)
+        self._say(f"{time.monotonic() - self._began:6.1f} s  {text}")
 
     def note(self, text: str) -> None:
         """Something a person should know."""
         self._close()
-        if not self.quiet:
-            self._console.print(f"          {text}", markup=False, style="yellow", soft_wrap=True)
+        self._say(f"          {text}", style="yellow")
 
     def counting(self, done: int, total: int, what: str) -> None:
         """A stage has done so many of so many."""
@@ -149,10 +149,15 @@ class Screen:
             if self._live:
                 elapsed = time.monotonic() - begun
                 self._show(name, elapsed, elapsed + now.left, _line(now) + f", {_clock(now.left)} left")
-            elif self.epochs and not self.quiet and now.done == 1.0:
-                self._console.print(f"{name}: {_line(now)}", markup=False, soft_wrap=True)
+            elif (self.epochs and now.done == 1.0) or time.monotonic() - self._spoke >= self.SILENCE:
+                self._say(f"{name}: {_line(now)}, {_clock(now.left)} left")
 
         return watch
+
+    def _say(self, line: str, style: str | None = None) -> None:
+        if not self.quiet:
+            self._console.print(line, markup=False, style=style, soft_wrap=True)
+            self._spoke = time.monotonic()
 
     def _show(self, what: str, done: float, total: float, text: str) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
@@ -173,7 +178,8 @@ class Screen:
 def _line(now: Progress) -> str:
     best = f", best {now.best:.4f}" if now.best >= 0 else ""
     value = f", validation {now.validation:.4f}" if now.validation is not None else ""
-    return f"epoch {now.epoch + 1}, loss {now.loss:.4f}{value}{best}, {now.events_per_second:,.0f} events/s"
+    share = f" ({now.done:.0%})" if now.done < 1 else ""
+    return f"epoch {now.epoch + 1}{share}, loss {now.loss:.4f}{value}{best}, {now.events_per_second:,.0f} events/s"
 
 
 def _clock(seconds: float) -> str:

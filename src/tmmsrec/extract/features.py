@@ -13,6 +13,7 @@ from tmmsrec.data import store
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.pictures import Pictures as KnownPictures
+from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract.base import Encoded, Encoder, Fitted, Progress, Work
 from tmmsrec.extract.image import DescriptorImage, ModelImage
 from tmmsrec.extract.plan import Form
@@ -21,6 +22,7 @@ from tmmsrec.extract.stream import PictureSource, stream
 from tmmsrec.extract.templates import text_fields
 from tmmsrec.extract.text import ModelText
 from tmmsrec.extract.tfidf import TfidfText
+from tmmsrec.values import nearest
 
 
 def extract_text(
@@ -79,9 +81,13 @@ def source_of_items(dataset: Dataset, encoder: Encoder, pictures: PictureSource 
     """What ``extract_into`` encodes of a Dataset.
 
     Raises:
-        DataProblem: the items have no text field.
+        DataProblem: the items have no text field, or lack one that the encoder was told to read.
     """
     if isinstance(encoder, TfidfText | ModelText):
+        have = text_fields(dataset.catalog.fields)
+        for name in encoder.columns:
+            if name not in have:
+                raise DataProblem(f"the items have no text field '{name}'{nearest(name, have)}; they have: {', '.join(have)}")
         more = {"template": encoder.template, "fields": text_fields(dataset.catalog.fields, encoder.columns)}
     else:
         more = {"pictures": pictures.about()["kind"]} if isinstance(pictures, KnownPictures) else {}

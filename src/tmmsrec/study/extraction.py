@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import get_args
 
+from tmmsrec import values
 from tmmsrec.data import store
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
@@ -26,11 +28,14 @@ from tmmsrec.study.stages import Listener
 from tmmsrec.values import ValueProblem, nearest
 
 
-def encoders(text: str, image: str, template: str, width: int) -> dict[str, Encoder | None]:
+def encoders(text: str, image: str, template: str, width: int, changes: Sequence[str] = ()) -> dict[str, Encoder | None]:
     """Modality -> the encoder that a name stands for, None for "none"; the width goes to those that can choose it.
 
+    Args:
+        changes: ``MODALITY.field=value`` for one of them: "text.columns=title,brand", "text.grams=char".
+
     Raises:
-        ValueProblem: an unknown template.
+        ValueProblem: an unknown template, or a change that cannot be made.
     """
     if template not in get_args(Template):
         raise ValueProblem(f"unknown template '{template}'{nearest(template, get_args(Template))}")
@@ -38,7 +43,15 @@ def encoders(text: str, image: str, template: str, width: int) -> dict[str, Enco
         "text": None if text == "none" else resolve_text(text, template),  # type: ignore[arg-type]
         "image": None if image == "none" else resolve_image(image),
     }
-    return {modality: _wide(encoder, width) for modality, encoder in found.items()}
+    found = {modality: _wide(encoder, width) for modality, encoder in found.items()}
+    for change in changes:
+        modality, point, rest = change.strip().partition(".")
+        if modality not in found or not point:
+            raise ValueProblem(f"'{change}' names no encoder; write text.FIELD=VALUE or image.FIELD=VALUE, like text.columns=title")
+        if found[modality] is None:
+            raise ValueProblem(f"'{change}' changes the encoder of a modality that was left out (--{modality} none)")
+        found[modality] = values.change_all(found[modality], [rest])
+    return found
 
 
 def _wide(encoder: Encoder | None, width: int) -> Encoder | None:

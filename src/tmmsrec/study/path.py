@@ -157,7 +157,8 @@ def _extracted(dataset: Dataset, prepared: str, recipe: Recipe, stages: Stages, 
     """Features for the modalities that the data has, and why there are none for the others."""
     assert dataset.folder is not None
     notes = []
-    for modality, encoder in encoders(recipe.text, recipe.image, recipe.template, recipe.features).items():
+    wanted = encoders(recipe.text, recipe.image, recipe.template, recipe.features, recipe.encoder_changes)
+    for modality, encoder in wanted.items():
         lacking = why_not(modality, dataset) if encoder is not None else "it was not wanted"
         if encoder is None or lacking:
             notes.append(f"No {modality} features: {lacking}.")

@@ -55,6 +55,7 @@ class Recipe:
         text, image: encoders by name; "none" leaves the modality out.
         template: how item fields become a sentence.
         features: width of the features of the encoders that need no download.
+        encoder_changes: ``MODALITY.field=value`` for an encoder: text.columns=title,brand.
         methods: trained methods by name; the floors always run.
         usual: ``field=value`` for every trained method that has the field; none may have it.
         changes: the same, after the usual ones, and somebody asked for them: one of the methods must have the field.
@@ -71,6 +72,7 @@ class Recipe:
     image: str = "descriptors"
     template: str = "plain"
     features: int = 128
+    encoder_changes: tuple[str, ...] = ()
     methods: tuple[str, ...] = TRAINED
     usual: tuple[str, ...] = ("width=126",)
     changes: tuple[str, ...] = ()
