@@ -220,7 +220,8 @@ class Loop:
     def _progress(self, done: float, events: int, loss: float, validation: float | None, begun: float) -> Progress:
         state, elapsed = self.state, time.perf_counter() - begun
         current = len(state.history) - (1 if done == 1.0 else 0)
-        per_epoch = state.history[-1]["seconds"] if state.history else elapsed / max(done, 1e-3)
+        # The median, since an epoch that was taken up again knows only its own last part.
+        per_epoch = float(np.median([e["seconds"] for e in state.history])) if state.history else elapsed / max(done, 1e-3)
         until = self.training.epochs
         if self.valid is not None:
             until = min(until, max(state.best_epoch, 0) + self.training.patience + 1)

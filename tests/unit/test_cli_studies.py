@@ -105,7 +105,7 @@ def test_a_long_training_says_where_it_is_when_nothing_was_said_for_half_a_minut
             watch(Progress(int(now[0]), 0.25, 1.5, None, 0.1, 1000.0, 90.0))
     lines = shown.getvalue().splitlines()
     assert [line[:24] for line in lines] == ["   0.0 s  sasrec", "sasrec: epoch 32 (25%), ", "sasrec: epoch 63 (25%), "]
-    assert lines[1].endswith("1:30 left")
+    assert lines[1].endswith("at least 1:30 left")
 
 
 @pytest.mark.parametrize(

@@ -148,9 +148,9 @@ class Screen:
         def watch(now: Progress) -> None:
             if self._live:
                 elapsed = time.monotonic() - begun
-                self._show(name, elapsed, elapsed + now.left, _line(now) + f", {_clock(now.left)} left")
+                self._show(name, elapsed, elapsed + now.left, f"{_epoch(now)}, {_best(now)}, {_left(now)}")
             elif (self.epochs and now.done == 1.0) or time.monotonic() - self._spoke >= self.SILENCE:
-                self._say(f"{name}: {_line(now)}, {_clock(now.left)} left")
+                self._say(f"{name}: {_line(now)}")
 
         return watch
 
@@ -163,7 +163,7 @@ class Screen:
         from rich.progress import BarColumn, Progress, TextColumn
 
         if self._bar is None:
-            columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}")
+            columns = TextColumn("{task.description}"), BarColumn(bar_width=12), TextColumn("{task.fields[text]}")
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task(what, text=text)
             self._bar.start()
@@ -176,12 +176,24 @@ class Screen:
 
 
 def _line(now: Progress) -> str:
-    best = f", best {now.best:.4f}" if now.best >= 0 else ""
-    value = f", validation {now.validation:.4f}" if now.validation is not None else ""
-    share = f" ({now.done:.0%})" if now.done < 1 else ""
-    return f"epoch {now.epoch + 1}{share}, loss {now.loss:.4f}{value}{best}, {now.events_per_second:,.0f} events/s"
+    loss = f"loss {now.loss:.4f}, " if now.best >= 0 else ""
+    value = f"validation {now.validation:.4f}, " if now.validation is not None else ""
+    return f"{_epoch(now)}, {loss}{value}{_best(now)}, {now.events_per_second:,.0f} events/s, {_left(now)}"
+
+
+def _epoch(now: Progress) -> str:
+    return f"epoch {now.epoch + 1}" + (f" ({now.done:.0%})" if now.done < 1 else "")
+
+
+def _best(now: Progress) -> str:
+    return f"best {now.best:.4f}" if now.best >= 0 else f"loss {now.loss:.4f}"
+
+
+def _left(now: Progress) -> str:
+    return f"at least {_clock(now.left)} left"
 
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
