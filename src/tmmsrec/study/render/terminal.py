@@ -62,29 +62,45 @@ class _Roomy:
     given: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        forms = [_drawn(self.given, *form) for form in ((" ", NUMBER), ("\n", NUMBER), ("\n", TIGHT))]
-        yield next((drawn for drawn, least in forms if least <= options.max_width), forms[-1][0])
+        room = options.max_width - 2 * (len(self.given.heads) - 1)
+        for between, number in ((" ", NUMBER), ("\n", NUMBER), ("\n", TIGHT), ("\n", 0)):
+            columns = [_column(self.given, at, between, number) for at in range(len(self.given.heads))]
+            if sum(column.least for column in columns) <= room:
+                break
+        yield _drawn(self.given, between, columns, room)
 
 
-def _drawn(given: Table, between: str, number: int) -> tuple[Drawn, int]:
-    """A table with what stands ``between`` a number and its interval, in cells and heads, and the least room that it needs.
+@dataclass(frozen=True)
+class _Column:
+    """A column's head, the least room in which no word of it is cut, and the room in which no line is."""
 
-    Cells of ``number`` and less stay in one line, and words are never cut where there is that room.
-    """
+    head: str
+    least: int
+    most: int
+
+
+def _column(given: Table, at: int, between: str, number: int) -> _Column:
+    """One column with what stands ``between`` a number and its interval; cells of ``number`` and less stay in one line."""
+    column = [_shown(row[at], between).plain for row in given.rows]
+    widest = _longest("\n", column)
+    fixed = widest <= number if at else between == " " and widest <= NAME
+    head = _narrow(given.heads[at], between, widest) if at else given.heads[at]
+    # What may be cut, a name above all, is cut between its words only, however wide the rest would like to be.
+    least = max(widest if fixed else min(NAME, _longest("\n ", column)), _longest("\n" if fixed else "\n ", [head]))
+    return _Column(head, least, max(least, widest, _longest("\n", [head])))
+
+
+def _drawn(given: Table, between: str, columns: Sequence[_Column], room: int) -> Drawn:
+    """A table in so much room, of which those columns that want more than the least get what is left, from the first on."""
     drawn = Drawn(header_style="bold", box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    room = 2 * (len(given.heads) - 1)
-    for at, head in enumerate(given.heads):
-        column = [_shown(row[at], between).plain for row in given.rows]
-        widest = _longest("\n", column)
-        fixed = widest <= number if at else between == " " and widest <= NAME
-        head = _narrow(head, between, widest) if at else head
-        # What may be cut, a name above all, is cut between its words only, however wide the rest would like to be.
-        least = max(widest if fixed else min(NAME, _longest("\n ", column)), _longest("\n" if fixed else "\n ", [head]))
-        room += least
-        drawn.add_column(Words(head), justify="right" if at else "left", no_wrap=fixed, overflow="fold", min_width=least)
+    spare = max(0, room - sum(column.least for column in columns))
+    for at, column in enumerate(columns):
+        more = min(spare, column.most - column.least)
+        spare -= more
+        drawn.add_column(Words(column.head), justify="right" if at else "left", overflow="fold", width=column.least + more)
     for at, row in enumerate(given.rows):
         drawn.add_row(*[_shown(cell, between) for cell in row], end_section=at + 1 in given.rules)
-    return drawn, room
+    return drawn
 
 
 def _longest(ends: str, texts: Sequence[str]) -> int:
