@@ -132,10 +132,10 @@ def read(engine: DuckDB | Spark, path: Path) -> list[dict]:
 
 TIMES = [
     "1420588800", " 1420588800\t", "1420588800.9", "1.4205888e9", "+1420588800", "1420588800.", "1420588800d", "1.4205888E9F",
-    "1_420_588_800", "0x54AC9B00", "nan", "NaN", "inf", "Infinity", "-5", "0", "7", "1420588800000", "1420588800000000", "1e400",
+    "1_420_588_800", "0x54AC9B00", "nan", "NaN", "inf", "Infinity", "-5", "0", "7", "1420588800000", "1420588800000000", "1420588800999999999", "1e400",
     "１４２０５８８８００", "1420588800\x00", "\x0b1420588800", "\u00a01420588800", "", " ", "\t", "\x0b", None, "20160901",
     "2016-09-01", "2016-09-01T10:30", "2016-09-01 10:30:59.999999999Z", "2016-09-01 10:30:59,5 +02:00", "2016-09-01T10:30:59-0430",
-    "2016-09-01 24:00", "2016-09-01 24:00:00Z", "2016-09-01 24:01", "2016-09-01 10:61", "2016-09-01 10:30:60", "2016-02-30",
+    "2016-09-01 24:00", "2016-09-01 24:00:00Z", "2016-09-01 24:01", "2016-09-01 10:61", "2016-09-01T10:30+25:00", "2016-09-01 10:30:60", "2016-02-30",
     "2016-13-01", "0000-01-01", "2016-9-1", " 2016-09-01\n", "2016-09-01\x0b", "2016-09-01x", "yesterday",
 ]  # fmt: skip
 
@@ -150,7 +150,16 @@ def test_times_as_text_mean_the_same(spark: Spark) -> None:
             every = here.filter(here.time.notnull()).mutate(s=seconds(here.time, "s"), iso=seconds(here.time, "iso"))
             told.append((kinds, desk.fetched(every.select("position", "iso"), "position").to_pylist()))
     assert told[0] == told[1]
-    assert set(told[0][0]) == {"missing", "s", "ms", "us", "small", "iso", "other"}
+    assert set(told[0][0]) == {"missing", "s", "ms", "us", "ns", "small", "iso", "other"}
+
+
+def test_whole_nanoseconds_mean_the_same_to_the_last(spark: Spark) -> None:
+    moments = [1420588800 * 10**9 + 999_999_999, 1420588801 * 10**9, 4102444799 * 10**9 + 999_999_999]
+    for engine in (DuckDB(), spark):
+        with engine.open() as desk:
+            here = desk.keep(desk.taken(ibis.memtable(pa.table({"time": moments, "position": [0, 1, 2]}))))
+            told = desk.fetched(here.mutate(time=seconds(here.time, "ns")), "position")
+        assert told["time"].to_pylist() == [1420588800, 1420588801, 4102444799]
 
 
 def test_tables_of_a_session_and_tables_in_memory(spark: Spark) -> None:

@@ -22,7 +22,7 @@ Ties = Annotated[str, typer.Option(help="Order among equal times: file or hash."
 Duplicates = Annotated[str, typer.Option(help="Events that repeat user, item and time: keep or drop.")]
 Require = Annotated[str, typer.Option(help="Drop items without these: text, image or text,image.")]
 Catalogue = Annotated[str, typer.Option(help="Items with events only, or all of the item table: events or all.")]
-Time = Annotated[str, typer.Option(help="Unit of the times: auto, s, ms, us or iso.")]
+Time = Annotated[str, typer.Option(help="Unit of the times: auto, s, ms, us, ns or iso.")]
 Column = Annotated[str | None, typer.Option(help="Its name in the interactions, where it cannot be guessed.")]
 ItemsColumn = Annotated[str | None, typer.Option(help="Its name in the item table, where it cannot be guessed.")]
 Items = Annotated[Path | None, typer.Option(help="The item table.")]

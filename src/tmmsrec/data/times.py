@@ -1,7 +1,7 @@
 """From what stands in a time column to seconds since 1970, UTC: the unit is found in the data and said, or refused.
 
-A number fits one unit only when it lies from 1971 to 2100 in it: these spans of seconds, milliseconds and microseconds do
-not touch.  Smaller numbers would be 1970 in every unit, which is how day counts, order numbers and years look too.
+A number fits one unit only when it lies from 1971 to 2100 in it: these spans of seconds, milliseconds, microseconds and
+nanoseconds do not touch.  Smaller numbers would be 1970 in every unit, which is how day counts, order numbers and years look too.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import ibis
 
 from tmmsrec.data.problems import DataProblem
 
-TimeChoice = Literal["auto", "s", "ms", "us", "iso"]
+TimeChoice = Literal["auto", "s", "ms", "us", "ns", "iso"]
 Place = Callable[[int], str]
-PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
-WORDS = {"s": "seconds since 1970", "ms": "milliseconds since 1970", "us": "microseconds since 1970"}
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+WORDS = {unit: f"{name}seconds since 1970" for unit, name in {"s": "", "ms": "milli", "us": "micro", "ns": "nano"}.items()}
 Y1971, Y2100 = 31_536_000, 4_102_444_800
 
 # Blanks by name: what \s stands for differs between the engines.
 _GAP = r"[ \t\n\f\r]"
 _DAY, _CLOCK = "^" + _GAP + r"*(\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(?::\d{2})?"
-_ZONE = _GAP + r"?(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)"  # of a clock: a day alone has none
+_ZONE = _GAP + r"?(?:Z|UTC|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)"  # of a clock: a day alone has none
 DAY_AND_CLOCK = _DAY + "(?:" + _CLOCK + ")?)"
 ISO = _DAY + "(?:" + _CLOCK + r"(?:[.,]\d+)?(?:" + _ZONE + ")?)?)" + _GAP + "*$"
 OFFSET = r":\d{2}(?:[.,]\d+)?" + _GAP + r"?([+-])(\d{2}):?(\d{2})?" + _GAP + "*$"
@@ -37,7 +37,7 @@ class TimeColumn:
     """How a time column is read.
 
     Attributes:
-        unit: "s", "ms", "us", "iso" (text) or "typed" (the table's own dates or timestamps).
+        unit: "s", "ms", "us", "ns", "iso" (text) or "typed" (the table's own dates or timestamps).
         said: words for people: the unit and the span of the data.
         first, last: the span, seconds since 1970 UTC.
     """
@@ -73,6 +73,9 @@ def seconds(time: ibis.Column, unit: str) -> ibis.Column:
         return _moment(time).epoch_seconds().cast("int64")
     if unit == "iso":
         return _iso_seconds(time)
+    if time.type().is_integer():
+        whole = time - time % PER_SECOND[unit]  # engines divide by way of float64, which has every whole second of nanoseconds
+        return (whole / PER_SECOND[unit]).cast("int64")
     return (_number(time) / PER_SECOND[unit]).floor().cast("int64")
 
 
@@ -91,7 +94,8 @@ def _typed(time: ibis.Column) -> str:
 
 
 def _number(time: ibis.Column) -> ibis.Column:
-    # float64 is exact for microseconds until 2255, and casts alike in every engine, where text to integer rounds or cuts.
+    # float64 is exact for microseconds until 2255, and casts alike in every engine, where text to integer rounds or cuts.  Of
+    # nanoseconds it has every 256th: enough to tell a unit, and text that ends a second in its last one is taken for the next.
     return time.try_cast("float64") if time.type().is_string() else time.cast("float64")
 
 
@@ -185,8 +189,8 @@ def _refuse_small(where: str, value: Any, many: int, unit: str | None) -> None:
             + (f"say the unit (time='{unit}') if it is meant" if unit in PER_SECOND else "write it as a date")
         )
     raise DataProblem(
-        f"{where}: time {_shown(value)} and its column fit seconds, milliseconds and microseconds (all of them in 1970), "
-        "or are day or order numbers; say the unit (time='s', 'ms' or 'us'), and write days such as 20180930 as 2018-09-30"
+        f"{where}: time {_shown(value)} and its column fit seconds, milliseconds and so on (all of them in 1970), "
+        "or are day or order numbers; say the unit (time='s', 'ms', 'us' or 'ns'), and write days such as 20180930 as 2018-09-30"
     )
 
 
@@ -211,6 +215,4 @@ def _why_not(value: Any) -> str:
         return "is neither a number nor an ISO date; write 1472688000, 2016-09-01 or 2016-09-01T10:30:00+02:00, from 1970 to 2100"
     if number < 0:
         return "lies before 1970"
-    if Y1971 * 10**9 <= number < Y2100 * 10**9:
-        return "looks like nanoseconds; divide by 1000 (microseconds) or give seconds"
-    return "lies outside 1971 to 2100 in seconds, milliseconds and microseconds"
+    return "lies outside 1971 to 2100 in seconds, milliseconds, microseconds and nanoseconds"
