@@ -19,6 +19,7 @@ from torch import Tensor
 from tmmsrec.checkpoint import Checkpoint, Saver
 from tmmsrec.data.ahead import ahead
 from tmmsrec.data.batch import Batch
+from tmmsrec.data.stored import leave_to_python
 from tmmsrec.lesson import Exam, Lesson
 from tmmsrec.models.base import Model
 from tmmsrec.optimiser import clip, optimiser
@@ -91,8 +92,7 @@ class Loop:
         self.device = self.parameters[0].device
         self.optimiser = optimiser(model, training.optimiser)
         self.state = Checkpoint(best_weights={name: t.detach().clone() for name, t in model.state_dict().items()}, best=best)
-        loss = torch.compile(lesson.loss, dynamic=True) if training.compile else lesson.loss
-        self._loss = shared(loss, model, self.processes)
+        self._loss = shared(_compiled(lesson.loss) if training.compile else lesson.loss, model, self.processes)
 
     def run(self, saver: Saver | None, watch: Watch) -> Fitted:
         """Epochs until patience or epochs run out."""
@@ -234,6 +234,11 @@ class Loop:
             events / max(elapsed, 1e-9),
             max(0.0, until - current - done) * per_epoch,
         )
+
+
+def _compiled(loss: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
+    leave_to_python()
+    return torch.compile(loss, dynamic=True)
 
 
 def _number(*names: int) -> int:

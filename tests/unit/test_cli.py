@@ -273,6 +273,21 @@ def test_evaluate_leaves_out_users_whom_the_method_has_no_row_for(tmp_path: Path
     assert "other users than the bundle" in call("evaluate", tmp_path / "bundle", tmp_path / "others", code=2).stderr
 
 
+def test_who_only_asks_does_not_wait_for_what_only_training_needs(out: Path) -> None:
+    asks = f"""
+import sys
+from tmmsrec.cli import app
+try:
+    app(["recommend", {str(out / "bundle")!r}, "--user", "u0001"])
+except SystemExit as ended:
+    assert not ended.code
+dear = ("torch._dynamo", "sklearn", "scipy.stats", "skimage", "ibis", "duckdb", "pandas", "matplotlib", "transformers")
+print("imported:", *[name for name in dear if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported:"
+
+
 def test_recommend_in_every_way(out: Path) -> None:
     bundle = out / "bundle"
     given = json.loads(call("recommend", bundle, "--user", "u0001", "-k", 5, "--json").stdout)

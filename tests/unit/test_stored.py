@@ -15,7 +15,7 @@ from tmmsrec.data import mapping, store
 from tmmsrec.data.catalog import Features
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut
-from tmmsrec.data.stored import Stored, feature_rows
+from tmmsrec.data.stored import Stored, feature_rows, leave_to_python
 from tmmsrec.fit import fit
 from tmmsrec.nn.items import FrozenRows
 from tmmsrec.ranking import rank
@@ -42,6 +42,20 @@ def test_a_training_ends_with_the_same_weights(both, name):
     assert all(torch.equal(held[key], stay[key]) for key in held)
     ranks = [rank(one.model, LeaveOneOut().cut(d.interactions).test, history=20).ranks for one, d in zip(found, both, strict=True)]
     assert np.array_equal(*ranks)
+
+
+def test_a_compiled_pass_reads_what_is_stored(tmp_path):
+    one = random_features(50, 6, 3)
+    np.save(tmp_path / "rows.npy", one.rows)
+    torch.manual_seed(0)
+    table = FrozenRows(Stored(np.load(tmp_path / "rows.npy", mmap_mode="r")), torch.tensor(one.present), 4)
+    asked = torch.tensor([[3, 1], [50, 0]])
+    leave_to_python()
+    torch._dynamo.reset()
+    for _ in range(2):  # the first time it is compiled
+        assert torch.equal(torch.compile(lambda items: table(items) * 2, backend="eager")(asked), table(asked) * 2)
+    told = torch._dynamo.explain(lambda items: table(items) * 2)(asked)
+    assert told.graph_break_count == 1, told.break_reasons  # at the reading, and nowhere in it
 
 
 def test_a_model_without_ids_holds_nothing_that_grows_with_the_catalogue(both):

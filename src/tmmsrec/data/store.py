@@ -189,7 +189,8 @@ def load(folder: Path | str, *, features: bool = True) -> Dataset:
     folder = Path(folder)
     about = read_about(folder / HEAD, "Dataset", FORMAT)
     try:
-        users = Ids(pq.read_table(folder / "users.parquet")["id"], first=0, what="user")
+        with pq.ParquetFile(folder / "users.parquet") as file:  # not read_table, which imports pandas
+            users = Ids(file.read(["id"])["id"], first=0, what="user")
         table = _read_items(folder)
         arrays = {n: np.load(folder / "log" / f"{n}.npy", mmap_mode="r") for n in ("offsets", "items", "times")}
         catalog = Catalog(Ids(table["id"], first=1, what="item"), table.drop_columns(["id"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,6 @@ class Stored:
         """f, how many numbers describe one item."""
         return int(self.rows.shape[1])
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, rows: Tensor) -> Tensor:
         """The rows [...] as [..., f] float32, on the device of ``rows``."""
         asked = rows.flatten().cpu().numpy()
@@ -45,6 +45,16 @@ class Stored:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Stored:
         return self
+
+
+@cache
+def leave_to_python() -> None:
+    """Have ``torch.compile`` leave the reading of stored rows to Python.
+
+    To be called before anything is compiled.  No decorator says it, since that would import the compiler, which takes a second,
+    wherever somebody only asks.
+    """
+    Stored.__call__ = torch.compiler.disable(Stored.__call__)  # type: ignore[method-assign, no-untyped-call]
 
 
 def feature_rows(features: Features) -> Tensor | Stored:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.color import rgb2lab
-from skimage.feature import hog, local_binary_pattern
 
 # Raise it whenever a number below changes: caches and saved encoders are told apart by it.
 VERSION = 1
@@ -46,6 +44,9 @@ def describe(image: Image.Image) -> NDArray[np.float16]:
     square root of the histograms of uniform local binary patterns on a 4 x 4 grid (Ojala et al. 2002).  shape: log of
     width / height.  All on the picture squeezed to 64 x 64.
     """
+    from skimage.color import rgb2lab  # here: it takes a second to import, and few need it
+    from skimage.feature import hog
+
     small = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     lab = rgb2lab(np.asarray(small))
     cell = SIDE // 4
@@ -59,6 +60,8 @@ def describe(image: Image.Image) -> NDArray[np.float16]:
 
 
 def _texture(small: Image.Image, cell: int) -> NDArray[np.float64]:
+    from skimage.feature import local_binary_pattern
+
     patterns = local_binary_pattern(np.asarray(small.convert("L")), 8, 1, "uniform").astype(np.int64)
     row, column = np.indices(patterns.shape) // cell
     counts = np.bincount(((row * 4 + column) * 10 + patterns).ravel(), minlength=160)

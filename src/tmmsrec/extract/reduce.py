@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from tmmsrec.extract.base import NothingToLearn, unit_rows
 from tmmsrec.extract.whole import Arrays
@@ -53,6 +52,8 @@ class Reducer:
         weight = by_group[groups].astype(np.float32)
         centred *= weight
         most = min(width, *centred.shape)
+        from sklearn.decomposition import PCA  # here: it takes a second to import, and most only use what was learned
+
         # The exact solver where it is cheap; the randomised one, seeded, where it is not.
         solver = "full" if min(centred.shape) <= 500 else "randomized"
         pca = PCA(most, svd_solver=solver, iterated_power=4, random_state=0).fit(centred)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.preprocessing import normalize
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract.base import (
@@ -32,6 +30,9 @@ from tmmsrec.extract.describe import Described
 from tmmsrec.extract.sample import smallest
 from tmmsrec.extract.templates import Template
 from tmmsrec.extract.whole import Arrays
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import CountVectorizer
 
 Grams = Literal["word", "char"]
 
@@ -100,6 +101,8 @@ class TfidfText(Encoder):
         return FittedTfidf(self, state["grams"], arrays["idf"], arrays["components"], state["fitted_items"])
 
     def _counter(self, **options: Any) -> CountVectorizer:
+        from sklearn.feature_extraction.text import CountVectorizer  # here: it takes a second to import, and few need it
+
         if self.grams == "char":
             return CountVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32, **options)
         return CountVectorizer(token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), dtype=np.float32, **options)
@@ -114,7 +117,10 @@ class FittedTfidf(Fitted):
         self.encoder: TfidfText = encoder
         self.grams, self.idf, self.components, self.fitted_items = grams, idf, components, fitted_items
         self.width = len(components)
-        self._counter = encoder._counter(vocabulary={g: i for i, g in enumerate(grams)})
+
+    @cached_property
+    def _counter(self) -> CountVectorizer:
+        return self.encoder._counter(vocabulary={g: i for i, g in enumerate(self.grams)})
 
     def examine(self, contents: Iterable[Content], work: Work) -> Encoded:
         """See ``Fitted.examine``."""
@@ -140,12 +146,16 @@ class FittedTfidf(Fitted):
 def _directions(weighted: sp.csr_matrix, width: int) -> NDArray[np.float32]:
     if weighted.shape[1] == 1:  # one gram, one direction: the library refuses to look for it
         return np.ones((1, 1), dtype=np.float32)
+    from sklearn.decomposition import TruncatedSVD
+
     svd = TruncatedSVD(min(width, *weighted.shape), n_iter=4, random_state=0).fit(weighted)
     kept = svd.singular_values_ > 1e-5 * svd.singular_values_[0]
     return np.ascontiguousarray(svd.components_[kept], dtype=np.float32)
 
 
 def _weigh(counts: sp.csr_matrix, idf: NDArray[Any]) -> sp.csr_matrix:
+    from sklearn.preprocessing import normalize
+
     weighted = counts.astype(np.float32, copy=True)
     weighted.data = (1 + np.log(weighted.data)) * idf.astype(np.float32)[weighted.indices]
     return normalize(weighted, copy=False)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import ibis
-
 if TYPE_CHECKING:
+    import ibis
+
     from tmmsrec.data.engines import Desk
 
 
