@@ -66,6 +66,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from tmmsrec.cli import app; "
         "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0 and 'demo' in r.output; "
+        "r = CliRunner().invoke(app, ['fit', '--help']); assert r.exit_code == 0 and '--set' in r.output; "
         "print([m for m in ('torch', 'sklearn', 'matplotlib', 'ibis', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -66,6 +66,11 @@ def _version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+def _among_many() -> bool:
+    """Whether torchrun, or something like it, has started this process."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
 #: Verbs that several processes, started by torchrun, do together.
 SHARED = {"extract", "fit"}
 
@@ -77,9 +82,11 @@ def common(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
 ) -> None:
     """Options of all verbs."""
-    from tmmsrec.processes import asked_for
+    if context.invoked_subcommand in SHARED or not _among_many():
+        return
+    from tmmsrec.processes import asked_for  # here, since it imports torch
 
-    if context.invoked_subcommand not in SHARED and asked_for() > 1:
+    if asked_for() > 1:
         shared = ", ".join(sorted(SHARED))
         raise ValueError(f"'{context.invoked_subcommand}' is done by one process: start it without torchrun, which is for {shared}")
 
@@ -113,7 +120,7 @@ def main() -> None:
     """The console script."""
     # Threads that spin while they wait slow small operations down a hundredfold as soon as the machine has other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if _among_many():
         # Each process would say that it looked for unused parameters and found none this time.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     app()
