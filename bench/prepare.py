@@ -84,4 +84,6 @@ def _child(raw: str, made: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     _child(*sys.argv[1:])

@@ -100,7 +100,8 @@ def need(method: Method, dataset: Dataset, training: Training, asked: int | None
 def told(method: Method, dataset: Dataset, training: Training) -> list[str]:
     """What a person should know before a training begins: the memory, and the loss where the size of the catalogue chose it."""
     sized = method.sized(dataset.n_items)
-    chosen = [f"loss: {getattr(sized, 'loss', None)}, for {dataset.n_items:,} items"] if sized != method else []
+    learned = sized if sized.within is None else sized.within.method  # of a sum of terms it is the network that has a loss
+    chosen = [f"loss: {getattr(learned, 'loss', None)}, for {dataset.n_items:,} items"] if sized != method else []
     return [need(method, dataset, training).said(machine.memory()), *chosen]
 
 

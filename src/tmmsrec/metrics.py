@@ -55,14 +55,19 @@ class Metric:
     def __str__(self) -> str:
         return self.name if self.k is None else f"{self.name}@{self.k}"
 
+    def usable(self) -> Metric:
+        """This metric; raises ValueError for HR without a cut-off, which would be 1 for everybody."""
+        if self.name == "HR" and self.k is None:
+            raise ValueError("HR needs a cut-off, like HR@10")
+        return self
+
     def __call__(self, ranks: ArrayLike) -> Floats:
         """One number per user, of the shape of ``ranks`` ([U] or [S, U], 0-based, .5 allowed).
 
         Raises:
             ValueError: a negative, NaN or infinite rank (the first is named), or HR without a cut-off.
         """
-        if self.name == "HR" and self.k is None:
-            raise ValueError("HR needs a cut-off: write HR @ 10")
+        self.usable()
         given = np.asarray(ranks, dtype=np.float64)
         bad = ~(np.isfinite(given) & (given >= 0))
         if bad.any():
@@ -78,8 +83,8 @@ MRR = Metric("MRR")
 
 
 def parse(text: str) -> Metric:
-    """The metric that prints as ``text``: ``parse("NDCG@10") == NDCG @ 10``; raises ValueError for anything else."""
+    """The metric that prints as ``text``: ``parse("NDCG@10") == NDCG @ 10``; raises ValueError for anything else, and for HR alone."""
     name, at, k = text.partition("@")
     if at and not (k.isascii() and k.isdigit()):
         raise ValueError(f"'{text}' is no metric: write a name and a cut-off, like NDCG@10")
-    return Metric(name.strip().upper(), int(k) if at else None)
+    return Metric(name.strip().upper(), int(k) if at else None).usable()

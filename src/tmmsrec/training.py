@@ -72,6 +72,6 @@ class Training:
                 raise ValueError(f"Training.{name} must be at least 1, got {getattr(self, name)}")
         if self.patience < self.every:
             raise ValueError(
-                f"with Training.patience={self.patience} training would stop before the second validation, which comes after "
+                f"with Training.patience={self.patience} training would stop before the first validation, which comes after "
                 f"every={self.every} epochs: set patience to at least that"
             )

@@ -109,6 +109,13 @@ def test_similar_and_score(client, library):
     }
 
 
+def test_a_path_or_a_method_that_is_none_says_where_those_that_are_stand(opened):
+    client = opened()
+    assert "/openapi.json" in problem(client.get("/nowhere"), 404)[1]
+    assert "this path takes POST" in problem(client.get("/v1/recommend"), 405)[1]
+    assert "user 'nobody'" in problem(client.get("/v1/users/nobody"), 404)[1].replace('"', "'")
+
+
 def test_two_bundles_side_by_side(opened, bundle):
     client = opened(beside=bundle)
     assert [one["name"] for one in client.get("/v1/about").json()["bundles"]] == ["main", "beside"]

@@ -271,6 +271,11 @@ def test_patience_must_outlast_the_next_validation():
         Training(patience=9, every=10)
 
 
+def test_a_metric_that_cannot_be_used_is_refused_before_anything_is_trained():
+    with pytest.raises(ValueError, match="like HR@10"):
+        Training(metric="HR")
+
+
 def test_an_epoch_has_so_many_rows_at_the_most(data):
     """17 rows in batches of 8 are three steps; more rows than there are is all of them."""
     whole = train(data, epochs=2).history

@@ -102,6 +102,8 @@ def test_a_loss_by_size_is_decided_and_told():
     assert lines[0].startswith("memory: about ")
     assert lines[1] == "loss: SampledSoftmax(negatives=1024, by='mixed', logq=True), for 3,000 items"
     assert len(memory.told(replace(method, loss=CrossEntropy()), data, Training())) == 1
+    within = memory.told(shrunk(replace(zoo.TMMSREC_PLUS_SASREC, modalities=(), alike=None)), data, Training())
+    assert within[1] == "loss: CrossEntropy(), for 3,000 items"  # of a sum of terms it is the network that has one
     parts = LeaveOneOut().cut(data.interactions)
     fitted = fit(method, data, train=parts.train, valid=parts.valid, training=Training(epochs=1))
     # Nothing is known yet: the estimated sum over all items is that of 3,000 equal scores.

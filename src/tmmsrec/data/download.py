@@ -1,7 +1,7 @@
 """Pictures from web addresses into a folder: at once but politely, resumable, with a status for each address.
 
 FOLDER/ab/ab12...   the bytes, named by the BLAKE2 hash of the address
-FOLDER/status.parquet   address, status, bytes, said
+FOLDER/status.parquet   address, status, size, said
 """
 
 from __future__ import annotations

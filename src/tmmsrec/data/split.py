@@ -24,7 +24,7 @@ class Part:
                                    ^ target   e4 is asked for when u is in ``users`` of a validation or test part
 
     Attributes:
-        name: "train", "valid" or "test".
+        name: "train", "valid", "test", or "all" (``whole``).
         interactions: the log.
         stop: [U] int64, how many of each user's events may be read.
         users: [n] int64, rows of the users that take part: to learn from (train) or to ask about (valid, test).
@@ -53,9 +53,9 @@ class Part:
 
     @property
     def targets(self) -> NDArray[np.int32]:
-        """[n] item rows asked for.  Raises ValueError in the training part, which asks for none."""
-        if self.name == "train":
-            raise ValueError("the training part has no held-out targets")
+        """[n] item rows asked for.  Raises ValueError in a part to learn from or of a whole log, which asks for none."""
+        if self.name not in ("valid", "test"):
+            raise ValueError(f"the part '{self.name}' has no held-out targets")
         return self.interactions.items[self.ends]
 
     @property

@@ -38,7 +38,7 @@ class Attributes(ABC):
 
 
 class AttributeHeads(nn.Module, ABC):
-    """From states to losses of attributes; a W for AAP and another for MAP, both dropped once pretraining is over."""
+    """From states to losses of attributes; a W for AAP and another for MAP, which nothing reads once pretraining is over."""
 
     @abstractmethod
     def loss(self, task: Task, states: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

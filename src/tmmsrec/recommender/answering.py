@@ -26,7 +26,7 @@ class Recommendation:
     Attributes:
         item: its outside id.
         score: what the model gave it; only comparable within one answer.
-        rank: its place in the answer, from 1.  In ``explain``: its place among all items.
+        rank: its place in the answer, from 1.  In ``explain``: its place among all that may be recommended.
         fields: what is known of it: title, brand, ...
         shares: each modality's part of the score; they add up to it.
         basis: "model", or "popularity" when there was no history to read, or the method knows users by rows of their own and this

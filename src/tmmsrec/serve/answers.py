@@ -132,7 +132,7 @@ class TakenEvents(BaseModel):
 
 
 class AboutBundle(BaseModel):
-    """What a bundle is."""
+    """What a bundle is.  ``events`` counts those that were sent, ``first`` and ``last`` are of the log that it was made with."""
 
     name: str
     path_name: str

@@ -79,8 +79,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, problem: HTTPException) -> Response:
-        words = str(problem.detail) or HTTPStatus(problem.status_code).phrase
-        return answer(problem.status_code, words, "", dict(problem.headers or {}))
+        words, headers = str(problem.detail) or HTTPStatus(problem.status_code).phrase, dict(problem.headers or {})
+        if problem.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            words = f"this path takes {headers.get('Allow', 'another method')}; /openapi.json describes every path"
+        elif words == HTTPStatus.NOT_FOUND.phrase:  # the framework's words where no path fits; ours say what was not found
+            words = "there is no such path; /openapi.json describes those that there are"
+        return answer(problem.status_code, words, "", headers)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, problem: Exception) -> Response:

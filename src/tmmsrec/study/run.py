@@ -2,9 +2,9 @@
 
 KEY/run.json              values, seed, fingerprint, versions; written last: a folder without it is not finished.
                           It has a result once the test part was opened
-KEY/ranks.parquet         one row per test user, then: rank, and what the slices need
+KEY/ranks.parquet         written with it: a row per test user with user, target, rank, and what the slices need (cold, repeat, ...)
 KEY/log.jsonl             one line per epoch
-KEY/weights.safetensors   the weights that did best in validation (or the counts)
+KEY/weights.safetensors   the weights that did best in validation, or were learned anew with it (refit); or the counts
 KEY/claim.lock            locked while a process works on the run
 """
 

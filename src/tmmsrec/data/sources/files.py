@@ -1,4 +1,4 @@
-"""The one engine-specific edge: raw files become tables in an engine, every row with its true place in the file.
+"""Raw files become tables on an engine's desk, every row with its true place in the file; text is read by DuckDB on any engine.
 
 All text files are read as text (ids keep their leading zeros); casting is the business of portable expressions later.
 """
