@@ -4,6 +4,7 @@ A reference is a link whose words stand in the line that it points to.
 """
 
 import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,4 +28,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        raise SystemExit(__doc__)
     main()

@@ -83,7 +83,7 @@ MRR = Metric("MRR")
 
 
 def parse(text: str) -> Metric:
-    """The metric that prints as ``text``: ``parse("NDCG@10") == NDCG @ 10``; raises ValueError for anything else, and for HR alone."""
+    """The metric that prints as ``text``: ``parse("NDCG@10") == NDCG @ 10``; ValueError for anything else, and for HR alone."""
     name, at, k = text.partition("@")
     if at and not (k.isascii() and k.isdigit()):
         raise ValueError(f"'{text}' is no metric: write a name and a cut-off, like NDCG@10")

@@ -1,5 +1,5 @@
-"""The methods of the paper and those beyond it as named values, the floors, how each is trained where the usual Training does not suit it, and what
-tuning may change of each.
+"""The methods of the paper and those beyond it as named values, the floors, how each is trained where the usual Training does not
+suit it, and what tuning may change of each.
 
 Width and depth of TMMSRec are the best of the paper's Figure 7; TIE is not dropped, though .5 is best there (docs/results.md has
 what that rate does here).  ``replace(TMMSREC, width=126)`` is a smaller one.  The

@@ -15,6 +15,7 @@ from tmmsrec.recommender import Recommender
 from tmmsrec.study.going_on import Going
 from tmmsrec.study.path import Inputs, Outcome, Recipe, best_in_validation, whole_path
 from tmmsrec.study.run import Job, Run
+from tmmsrec.study.stages import Silent
 from tmmsrec.study.update import update
 from tmmsrec.study.words import remarks
 
@@ -81,6 +82,30 @@ def test_a_bundle_answers_and_goes_on_as_it_was_tested(raw: Path, tmp_path: Path
     unknown = log.times[log.offsets[1:] - 1] >= int(np.datetime64(dates[0], "s").astype(int))  # the newest event was not learned
     unknown[:20] = True  # and these have a newer one
     assert updated.told["test_users"] == unknown.sum() < len(unknown)
+
+
+class Notes(Silent):
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_a_path_says_whom_it_left_out(raw: Path, tmp_path: Path) -> None:
+    lines = (raw / "interactions.csv").read_text().splitlines()
+    short = [line for line in lines if line.startswith("u0001,")]
+    (tmp_path / "log.csv").write_text("\n".join(line for line in lines if line not in short[2:]) + "\n")
+    notes = Notes()
+    inputs = Inputs(tmp_path / "log.csv", raw / "items.csv")
+    whole_path(inputs, Recipe(methods=("markov",), changes=(), features=16), tmp_path / "out", listener=notes)
+    few = [line.partition(",")[0] for line in lines[1:] if line not in short[2:]]
+    gone = {user: few.count(user) for user in set(few) if few.count(user) < 5}
+    assert gone["u0001"] == 2
+    said = next(note for note in notes.told if note.startswith("Left out"))
+    assert f"{len(gone)} of 60 users, who have fewer than 5 events (--min-events), with {sum(gone.values())} events" in said
 
 
 @pytest.mark.parametrize("asked", [(), ("markov",)])

@@ -31,7 +31,8 @@ class Batch:
         times: [B, L] int64 seconds UTC, 0 where padded.
         now: [B, L] int64, the moment at which each step's next item is asked for.
         targets: [B, L] int64 next items, 0 where there is none; empty [B, 0] when ranking.
-        negatives: int64, [B, L, K] items that the user has not met in training; or [K] drawn once for the whole batch, which may be any.
+        negatives: int64, [B, L, K] items that the user has not met in training; or [K] drawn once for the whole batch,
+            which may be any.
         expected: [K] float64, how often each shared negative was expected in the draw; empty where each step has its own.
         asked: [T] int64, where the targets stand among the B * L steps.  It is known before the batch is moved: a GPU would have to
             be waited for to learn how many there are.

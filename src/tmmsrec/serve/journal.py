@@ -1,6 +1,7 @@
 """What was taken: items and events as JSON lines, on disk before anybody is told that they are taken.
 
-FOLDER/journal.jsonl      a line for every request that brought something new: {"check": CRC-32 of the entry's text, "entry": {...}}; the first a head
+FOLDER/journal.jsonl      a head, then a line for every request that brought something new: {"check": CRC-32 of the entry's text,
+                          "entry": {...}}
 FOLDER/journal.jsonl.new  a shorter journal that says the same, while it is written
 FOLDER/pictures/HASH      pictures of added items, by the hash of their bytes
 FOLDER/lock               held by the process that writes

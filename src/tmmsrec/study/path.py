@@ -135,7 +135,8 @@ def _prepared(inputs: Inputs, recipe: Recipe, out: Path, stages: Stages, listene
     dataset = store.save(dataset, folder)
     stages.done("prepare", key)
     listener.stage(f"data: {dataset!r}")
-    listener.note(_read_as(dataset))
+    for note in (_read_as(dataset), *_left_out(dataset)):
+        listener.note(note)
     recipe.split.cut(dataset.interactions)  # where nothing can be held out, nobody should wait for features first
     return dataset, key
 
@@ -151,6 +152,21 @@ def _read_as(dataset: Dataset) -> str:
     repeated = f"; {dropped:,} events repeat user, item and time and were {kept}" if dropped else ""
     told += [f"times are {report['time']['said']}{repeated}."] if "time" in report else []
     return f"Read: {'; '.join(told)}"
+
+
+def _left_out(dataset: Dataset) -> list[str]:
+    """Which users and events the preparation did not keep, and by which rule."""
+    users, events = dataset.report.get("users", {}), dataset.report.get("events", {})
+    how = dataset.report.get("preparation", {})
+    told = []
+    if rare := events.get("of_rare_items", 0):
+        told.append(f"{rare:,} events of items with fewer than {how['min_item_events']} (--min-item-events)")
+    if lacking := events.get("of_items_lacking_modalities", 0):
+        told.append(f"{lacking:,} events of items without {' and '.join(how['require'])} (--require)")
+    if dropped := users.get("dropped", 0):
+        few = f"{dropped:,} of {users['read']:,} users, who have fewer than {how['min_events']} events (--min-events)"
+        told.append(f"{few}, with {events['of_users_dropped']:,} events")
+    return [f"Left out: {'; '.join(told)}."] if told else []
 
 
 def _extracted(dataset: Dataset, prepared: str, recipe: Recipe, stages: Stages, listener: Listener) -> tuple[Dataset, list[str]]:

@@ -172,7 +172,7 @@ class Study:
             return self
         for name in names:
             if name not in self.entrants:
-                known = ", ".join(self.entrants)
+                known = ", ".join(map(repr, self.entrants))  # names have commas of their own
                 raise values.ValueProblem(f"'{name}' is not in this study{values.nearest(name, self.entrants)}; it has {known}")
         kept = {n: e for n, e in self.entrants.items() if n in names or not e.method.learned or len(e.grid) == 1}
         return dataclasses.replace(self, entrants=kept)
