@@ -388,6 +388,7 @@ def wrong(out: Path, tmp_path: Path) -> dict[str, tuple[list[object], str]]:
         "dataset": (["fit", "tmmsrec", out / "raw"], "is no Dataset"),
         "run method": (["run", *files, "--method", "sasrek"], "did you mean 'sasrec'"),
         "run change": (["run", *files, "--set", "withd=3"], "did you mean 'width'"),
+        "run encoder": (["run", *files, "--encoder", "text.gram=char"], "did you mean 'grams'"),
         "run folder": (["run", *files[:2], "--out", other], "holds something else"),
         "template": (["extract", out / "data", "--template", "plane"], "did you mean 'plain'"),
         "encoder": (["extract", out / "data", "--encoder", "txt.grams=char"], "names no encoder"),

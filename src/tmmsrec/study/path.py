@@ -20,7 +20,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.prepare import prepare_from
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import Part
-from tmmsrec.extract import Form, NothingToLearn, Work
+from tmmsrec.extract import Encoder, Form, NothingToLearn, Work
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.blocks import Document
@@ -71,14 +71,15 @@ def whole_path(
 
     Raises:
         DataProblem: input that cannot be used.
-        ValueError: an unknown method, or a change that no method takes.
+        ValueError: an unknown method, or a change that no method or encoder takes.
     """
     listener = listener or Silent()
     methods = chosen_methods(recipe)
+    wanted = encoders(recipe.text, recipe.image, recipe.template, recipe.features, recipe.encoder_changes)
     trainings = {name: recipe.training_of(name) for name in methods}
     stages = Stages(out)
     dataset, fresh = _prepared(inputs, recipe, out, stages, listener)
-    dataset, notes = _extracted(dataset, fresh, recipe, stages, listener)
+    dataset, notes = _extracted(dataset, fresh, wanted, stages, listener)
     slow: list[str] = []
     if recipe.methods == TRAINED:
         methods, slow = quick_enough(methods, dataset.n_items)
@@ -169,11 +170,12 @@ def _left_out(dataset: Dataset) -> list[str]:
     return [f"Left out: {'; '.join(told)}."] if told else []
 
 
-def _extracted(dataset: Dataset, prepared: str, recipe: Recipe, stages: Stages, listener: Listener) -> tuple[Dataset, list[str]]:
+def _extracted(
+    dataset: Dataset, prepared: str, wanted: Mapping[str, Encoder | None], stages: Stages, listener: Listener
+) -> tuple[Dataset, list[str]]:
     """Features for the modalities that the data has, and why there are none for the others."""
     assert dataset.folder is not None
     notes = []
-    wanted = encoders(recipe.text, recipe.image, recipe.template, recipe.features, recipe.encoder_changes)
     for modality, encoder in wanted.items():
         lacking = why_not(modality, dataset) if encoder is not None else "it was not wanted"
         if encoder is None or lacking:
