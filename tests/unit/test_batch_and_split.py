@@ -14,7 +14,7 @@ from tmmsrec.data.batch import Pass, Rows, _even, ranking_batches, training_batc
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Negatives, Sampler
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.split import ByTime, ColdItems, LeaveOneOut, PaperLeak, protocol
+from tmmsrec.data.split import ByTime, ColdItems, LeaveOneOut, PaperLeak, Part, protocol
 from tmmsrec.study.run import Job
 from tmmsrec.training import Training
 
@@ -34,6 +34,8 @@ def test_leave_one_out_reads_what_the_paper_says():
     assert parts.test.stop.tolist() == [4, 2, 2]
     with pytest.raises(ValueError, match="no held-out targets"):
         _ = parts.train.targets
+    with pytest.raises(ValueError, match="'all' has no held-out targets"):
+        _ = Part.whole(log_of([1, 2], [3])).targets
 
 
 def test_by_time_cuts_for_everybody_on_the_same_day():

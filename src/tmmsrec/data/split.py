@@ -53,10 +53,11 @@ class Part:
 
     @property
     def targets(self) -> NDArray[np.int32]:
-        """[n] item rows asked for.  Raises ValueError in a part to learn from or of a whole log, which asks for none."""
-        if self.name not in ("valid", "test"):
+        """[n] item rows asked for.  Raises ValueError in a part to learn from, or where all of a user's events may be read."""
+        ends = self.ends
+        if self.name == "train" or (ends >= self.interactions.offsets[self.users + 1]).any():
             raise ValueError(f"the part '{self.name}' has no held-out targets")
-        return self.interactions.items[self.ends]
+        return self.interactions.items[ends]
 
     @property
     def readable(self) -> NDArray[np.bool_]:
