@@ -69,4 +69,6 @@ def _child(folder: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     _child(*sys.argv[1:])

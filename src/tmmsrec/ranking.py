@@ -105,14 +105,15 @@ def rank(model: Model, part: Part, *, history: int, exclude_seen: bool = False, 
 _Told = Iterator[tuple[NDArray[np.int64], _Tally]]
 
 
-def _targets(part: Part, chosen: NDArray[np.int64], device: torch.device) -> Tensor:
-    return torch.from_numpy(part.targets[chosen].astype(np.int64)).to(device)
+def _rows(targets: NDArray[np.int32], device: torch.device) -> Tensor:
+    return torch.from_numpy(targets.astype(np.int64)).to(device)
 
 
 def _by_scores(model: Model, part: Part, history: int, exclude_seen: bool, size: int) -> _Told:
     """Places among the part's users and how their targets stand, by the scores of all items at once."""
+    targets = part.targets
     for chosen, scores in by_scores(model, part, history, exclude_seen, size):
-        tally = _Tally(scores.gather(1, _targets(part, chosen, scores.device)[:, None]))
+        tally = _Tally(scores.gather(1, _rows(targets[chosen], scores.device)[:, None]))
         tally.count(scores[:, 1:])
         yield chosen, tally
 
@@ -138,9 +139,9 @@ class _Asking:
 
 def _by_vectors(model: VectorModel, part: Part, history: int, exclude_seen: bool, size: int) -> _Told:
     """The same by inner products, each block of items with all blocks of users in turn."""
-    blocks, device = passes(model), device_of(model)
+    blocks, device, targets = passes(model), device_of(model), part.targets
     for group in waiting(model, part, history, exclude_seen, size):
-        asking = [_Asking(users, _targets(part, users.chosen, device)) for users in group]
+        asking = [_Asking(users, _rows(targets[users.chosen], device)) for users in group]
         for start, end, block, several in blocks():
             if several and not start:
                 _begin(model, asking)

@@ -89,7 +89,7 @@ class Screen:
 
     Args:
         quiet: nothing but problems.
-        epochs: where there is no terminal, a line for every epoch; else a training speaks only after half a minute of silence.
+        epochs: where there is no terminal, a line for every epoch; without it a training speaks after half a minute of silence.
     """
 
     SILENCE = 30.0  # seconds

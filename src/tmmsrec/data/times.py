@@ -18,7 +18,12 @@ from tmmsrec.data.problems import DataProblem
 TimeChoice = Literal["auto", "s", "ms", "us", "ns", "iso"]
 Place = Callable[[int], str]
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-WORDS = {unit: f"{name}seconds since 1970" for unit, name in {"s": "", "ms": "milli", "us": "micro", "ns": "nano"}.items()}
+WORDS = {
+    "s": "seconds since 1970",
+    "ms": "milliseconds since 1970",
+    "us": "microseconds since 1970",
+    "ns": "nanoseconds since 1970",
+}
 Y1971, Y2100 = 31_536_000, 4_102_444_800
 
 # Blanks by name: what \s stands for differs between the engines.
