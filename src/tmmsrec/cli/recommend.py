@@ -107,7 +107,7 @@ def table(found: list[Recommendation], *, shares: bool) -> Any:
     made.add_column("item", no_wrap=True)
     made.add_column("title")
     for head in ("score", *names):
-        made.add_column(head, justify="right", no_wrap=True)
+        made.add_column(head.replace(" ", "\n"), justify="right", no_wrap=True)
     for r in found:
         parts = [f"{r.shares[n]:+.2f}" for n in names]
         made.add_row(str(r.rank), escape(str(r.item)), escape(title_of(r.fields)), f"{r.score:.2f}", *parts)
