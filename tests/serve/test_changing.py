@@ -67,7 +67,7 @@ def test_a_picture_that_is_none_is_said_and_not_kept(client, bundle):
     [
         ({"title": "x"}, "items[1].id", "is missing"),
         ({"id": "", "title": "x"}, "items[1].id", "no usable id"),
-        ({"id": "N", "titel": "x"}, "items[1]", "unknown field 'titel'"),
+        ({"id": "N", "titel": "x"}, "items[1]", "unknown field 'titel'; the catalogue has: brand, id, picture, title"),
         ({"id": "good"}, "items[1]", "give each item once"),
         ({"id": "N", "title": ["a"]}, "items[1]", "must be string"),
         ({"id": "N", "image": "/etc/passwd"}, "items[1].image", "base64"),

@@ -289,6 +289,23 @@ print("imported:", *[name for name in dear if name in sys.modules])
     assert done.stdout.splitlines()[-1] == "imported:"
 
 
+def test_preparing_and_showing_a_log_need_no_torch(tmp_path: Path) -> None:
+    events = tmp_path / "events.csv"
+    events.write_text("user,item,time\n" + "".join(f"u{u},i{n},2024-01-{n + 1:02}\n" for u in range(4) for n in range(6)))
+    for words in (["prepare", events, "--out", tmp_path / "data"], ["show", tmp_path / "data"]):
+        code = f"""
+import sys
+from tmmsrec.cli import app
+try:
+    app({[str(w) for w in words]!r})
+except SystemExit as ended:
+    assert not ended.code
+print("torch" in sys.modules)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "False"
+
+
 def test_recommend_in_every_way(out: Path) -> None:
     bundle = out / "bundle"
     given = json.loads(call("recommend", bundle, "--user", "u0001", "-k", 5, "--json").stdout)

@@ -31,9 +31,9 @@ from tmmsrec.study.report import against_floor
 from tmmsrec.study.results import document, every_run, of_runs, report
 from tmmsrec.study.run import job_of, read_run, run
 from tmmsrec.study.slices import kinds
+from tmmsrec.study.spelling import signed
 from tmmsrec.study.stages import Silent
 from tmmsrec.study.study import Entrant, Study
-from tmmsrec.study.words import signed
 from tmmsrec.training import Training
 from tmmsrec.values import ValueProblem
 

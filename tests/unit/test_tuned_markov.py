@@ -9,6 +9,7 @@ from tests.conftest import small
 from tmmsrec import metrics, zoo
 from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.split import LeaveOneOut, Part
+from tmmsrec.models import tuned_markov
 from tmmsrec.models.counting import Markov
 from tmmsrec.models.tuned_markov import TunedMarkov, _values, _without_the_newest
 from tmmsrec.ranking import rank
@@ -28,9 +29,11 @@ def counted(value: TunedMarkov, part: Part, dataset) -> Markov:
     return model.value
 
 
+@pytest.mark.parametrize("crowded", [0.0, 1.0])  # all is held dense, nothing is
 @pytest.mark.parametrize("exclude_seen", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_setting_is_the_one_that_ranks_the_held_back_events_best(seed, exclude_seen):
+def test_the_setting_is_the_one_that_ranks_the_held_back_events_best(seed, exclude_seen, crowded, monkeypatch):
+    monkeypatch.setattr(tuned_markov, "_CROWDED", crowded)
     dataset = small(users=60, items=12, seed=seed)
     parts = LeaveOneOut().cut(dataset.interactions)
     # What may be read before the test targets, its newest event held back, is the validation part.

@@ -53,7 +53,7 @@ def _table(title: str, heads: list[str], left: int = 1) -> Any:
 
 
 def _compared(one: Any, digits: int = 4) -> list[str]:
-    from tmmsrec.study.words import probability
+    from tmmsrec.study.spelling import probability
 
     return [
         f"{one.difference:+.{digits}f} [{one.interval.lo:+.{digits}f}, {one.interval.hi:+.{digits}f}]",

@@ -153,7 +153,7 @@ def _named() -> dict[str, dict[str, Any]]:
 
 def _changes(old: Mapping[str, object], new: Mapping[str, object], within: str = "") -> list[str]:
     """What makes one value of the other, FIELD=VALUE."""
-    from tmmsrec.study.words import plain
+    from tmmsrec.study.spelling import plain
 
     found = []
     for field in new:
@@ -191,7 +191,7 @@ def _dataset(folder: Path) -> None:
 
 def _run(folder: Path) -> None:
     from tmmsrec.study.run import read_run
-    from tmmsrec.study.words import plain
+    from tmmsrec.study.spelling import plain
 
     run = read_run(folder)
     about = {k.replace("_", " "): plain(v) for k, v in run.about.items() if k not in ("format", "job")}
@@ -202,7 +202,7 @@ def _run(folder: Path) -> None:
 def _bundle(folder: Path) -> None:
     from tmmsrec import values
     from tmmsrec.recommender import Recommender
-    from tmmsrec.study.words import plain
+    from tmmsrec.study.spelling import plain
 
     held = Recommender.load(folder)
     reads = {"reads": " ".join(held.method.reads), "past times": held.method.reads_time, "moment of request": held.method.reads_now}

@@ -133,7 +133,7 @@ def preparation(
 
 def told(dataset: Dataset) -> None:
     """Table 2's row, and everything counted and decided."""
-    from tmmsrec.study.words import plain
+    from tmmsrec.study.spelling import plain
 
     row = dataset.table2()
     table = screen.table()

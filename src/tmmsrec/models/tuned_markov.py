@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from tmmsrec.models.transitions import by_steps, shares, weighed
 
 _METRIC = metrics.NDCG @ 10
 _USERS = 512  # whose scores are held at once
+_CROWDED = 0.1  # share of entries that are not zero from which on all of them cost less than a look-up of each
+_MOST_CELLS = 2**27  # 1 GB
 _Floats = NDArray[np.float64]
 
 
@@ -122,17 +124,25 @@ def _values(part: Part, n_items: int, among: list[Markov], exclude_seen: bool) -
     met = [_met(part, n_items, users) if exclude_seen else None for users in _blocks(part)]
     # Settings that differ only in their back-off share all that is costly; those that differ only in their reach, the counts.
     for counting in dict.fromkeys(replace(m, reach=1, backoff=0.0) for m in among):
-        follows = shares(weighed(steps, counting.weights))
+        follows = _spread(shares(weighed(steps, counting.weights)))
         alike = [m for m in among if (m.decay, m.span) == (counting.decay, counting.span)]
         for reach in dict.fromkeys(m.reach for m in alike):
             own = [m for m in alike if m.reach == reach]
             for (targets, read), places in zip(_asked(part, n_items, own[0]), met, strict=True):
-                counted = (read @ follows).tocsr()
+                counted = _spread(read @ follows)
                 hidden = None if places is None else _Hidden(*places, np.asarray(counted[places]))
-                entries = counted.tocoo()
+                scores = counted if isinstance(counted, np.ndarray) else counted.tocoo()
                 for m in own:
-                    ranks[m].append(_ranks(entries, bases[m.backoff], ordered[m.backoff], targets, hidden))
+                    ranks[m].append(_ranks(scores, bases[m.backoff], ordered[m.backoff], targets, hidden))
     return [float(_METRIC(np.concatenate(ranks[m])).mean()) for m in among]
+
+
+def _spread(counted: sparse.csr_array | _Floats) -> sparse.csr_array | _Floats:
+    """The same, dense where it is crowded and not too large."""
+    if isinstance(counted, np.ndarray):
+        return counted
+    cells = counted.shape[0] * counted.shape[1]
+    return counted.toarray() if _CROWDED * cells < counted.nnz and cells <= _MOST_CELLS else counted
 
 
 _Places = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -168,9 +178,9 @@ def _asked(part: Part, n_items: int, value: Markov) -> Iterator[tuple[NDArray[np
 
 
 def _ranks(
-    counted: sparse.coo_array, base: _Floats, ordered: _Floats, targets: NDArray[np.int32], hidden: _Hidden | None
+    counted: sparse.coo_array | _Floats, base: _Floats, ordered: _Floats, targets: NDArray[np.int32], hidden: _Hidden | None
 ) -> _Floats:
-    """[B] 0-based ranks of the targets by ``counted + base``, ties at their mean, from the entries that are not zero.
+    """[B] 0-based ranks of the targets by ``counted + base``, ties at their mean.
 
     What is hidden ranks below all else, a target too.
 
@@ -179,6 +189,35 @@ def _ranks(
         base, ordered: [I+1] what items have besides, whoever asks; [I] the same of the items alone, sorted.
         targets: [B].
     """
+    if isinstance(counted, np.ndarray):
+        own, higher, ties = _beside_all(counted, base, targets)
+    else:
+        own, higher, ties = _beside_entries(counted, base, ordered, targets)
+    if hidden is not None:
+        size = len(targets)
+        row, value, mine = hidden.row, hidden.counted + base[hidden.item], own[hidden.row]
+        alone = len(ordered) - np.bincount(row, minlength=size)  # how many are not hidden
+        below = np.zeros(size, np.bool_)
+        below[row[hidden.item == targets[row]]] = True
+        higher = np.where(below, alone, higher - np.bincount(row, value > mine, size))
+        ties = np.where(below, len(ordered) - alone, ties - np.bincount(row, value == mine, size))
+    found: _Floats = higher + (ties - 1) / 2
+    return found
+
+
+_Standing = tuple[_Floats, NDArray[Any], NDArray[Any]]  # [B] scores of the targets, how many stand higher, how many level with them
+
+
+def _beside_all(counted: _Floats, base: _Floats, targets: NDArray[np.int32]) -> _Standing:
+    """By all scores."""
+    scores = counted + base
+    own: _Floats = scores[np.arange(len(targets)), targets]
+    items = scores[:, 1:]  # row 0 is no item
+    return own, (items > own[:, None]).sum(axis=1), (items == own[:, None]).sum(axis=1)
+
+
+def _beside_entries(counted: sparse.coo_array, base: _Floats, ordered: _Floats, targets: NDArray[np.int32]) -> _Standing:
+    """By the entries that are not zero, since they alone stand elsewhere than their base would have them."""
     row, column, value = counted.row, counted.col, counted.data
     own = base[targets].copy()
     met = column == targets[row]
@@ -186,17 +225,8 @@ def _ranks(
     not_above = np.searchsorted(ordered, own, side="right")
     higher = len(ordered) - not_above
     ties = not_above - np.searchsorted(ordered, own, side="left")
-    # Entries stand elsewhere than their base alone would have them.
     before, after, mine = base[column], value + base[column], own[row]
     size = len(targets)
     higher = higher + np.bincount(row, (after > mine).astype(float) - (before > mine), size)
     ties = ties + np.bincount(row, (after == mine).astype(float) - (before == mine), size)
-    if hidden is not None:
-        row, value, own = hidden.row, hidden.counted + base[hidden.item], own[hidden.row]
-        alone = len(ordered) - np.bincount(row, minlength=size)  # how many are not hidden
-        below = np.zeros(size, np.bool_)
-        below[row[hidden.item == targets[row]]] = True
-        higher = np.where(below, alone, higher - np.bincount(row, value > own, size))
-        ties = np.where(below, len(ordered) - alone, ties - np.bincount(row, value == own, size))
-    found: _Floats = higher + (ties - 1) / 2
-    return found
+    return own, higher, ties

@@ -114,8 +114,14 @@ def with_items(
     return after, added
 
 
-def checked(catalog: Catalog, records: Sequence[Record]) -> Given:
-    """What was given, if it can be used; raises DataProblem that names the place and field of what cannot."""
+def checked(catalog: Catalog, records: Sequence[Record], *, picture: str = "image") -> Given:
+    """What was given, if it can be used; raises DataProblem that names the place and field of what cannot.
+
+    Args:
+        catalog: what stands.
+        records: of the items.
+        picture: what the field of a picture is called where the message is read.
+    """
     if isinstance(records, Mapping) or not isinstance(records, Sequence) or not all(isinstance(r, Mapping) for r in records):
         raise DataProblem('items must be a list of records such as [{"id": "B01", "title": "..."}]')
     ids: dict[Any, int] = {}
@@ -127,7 +133,7 @@ def checked(catalog: Catalog, records: Sequence[Record]) -> Given:
         ids[one] = n
         strange = [name for name in record if name not in known]
         if strange:
-            has = ", ".join(sorted(known))
+            has = ", ".join(sorted(known - {"image"} | {picture}))
             raise DataProblem(f"items[{n}] ({one!r}) has the unknown field {strange[0]!r}; the catalogue has: {has}")
     before, fresh = len(catalog), len(catalog)
     rows = np.zeros(len(records), np.int64)

@@ -114,9 +114,12 @@ class Recommender(Questions):
             self._live.state, self._searched = state, searched
         return added
 
-    def check_items(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Raise the DataProblem that ``add_items`` would raise for these records; nothing is encoded and nothing changes."""
-        checked(self.catalog, items)
+    def check_items(self, items: Sequence[Mapping[str, Any]], *, picture: str = "image") -> None:
+        """Raise the DataProblem that ``add_items`` would raise for these records; nothing is encoded and nothing changes.
+
+        ``picture`` is what the problem calls the field of a picture.
+        """
+        checked(self.catalog, items, picture=picture)
 
     def add_events(
         self, events: Iterable[tuple[Any, Any, Moment]], *, first: Callable[[list[NewEvent]], object] | None = None

@@ -117,7 +117,7 @@ class Keeper:
         for n, job in enumerate(jobs):
             ready = _Items.of(job, main.catalog.fields.schema)
             try:
-                main.check_items(ready.pictured)
+                main.check_items(ready.pictured, picture="picture")
                 good.append((n, ready))
             except DataProblem as problem:
                 results[n] = problem

@@ -14,7 +14,7 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.study.report import question
 from tmmsrec.study.run import Run
 from tmmsrec.study.slices import groups
-from tmmsrec.study.words import plain
+from tmmsrec.study.spelling import plain
 
 METRICS = ("HR@10", "NDCG@10", "MRR")
 

@@ -31,9 +31,9 @@ from tmmsrec.study.recipe import TRAINED, Inputs, Recipe, chosen_methods, fittin
 from tmmsrec.study.report import Report
 from tmmsrec.study.run import Job, Run, run
 from tmmsrec.study.samples import samples, source_of
+from tmmsrec.study.spelling import plain
 from tmmsrec.study.stages import Listener, Silent, Stages, identity, key_of
 from tmmsrec.study.telling import chapter
-from tmmsrec.study.words import plain
 from tmmsrec.training import Training
 
 

@@ -17,8 +17,9 @@ from tmmsrec.study.gaps import gap_shares
 from tmmsrec.study.listing import lists_table
 from tmmsrec.study.report import METRICS, Report, Row, Versus, against_floor, against_others, places, with_and_without
 from tmmsrec.study.slices import SliceLine, groups, kinds, slice_lines
+from tmmsrec.study.spelling import plain, probability, signed
 from tmmsrec.study.study import Sweep
-from tmmsrec.study.words import facts, headline, plain, probability, remarks, signed
+from tmmsrec.study.words import facts, headline, remarks
 
 FEWEST = 20  # users behind a dot
 SHOWN = 5  # curves in one chart

@@ -10,7 +10,7 @@ from tmmsrec.study.blocks import Cell, Table
 from tmmsrec.study.going_on import COUNTED, NEW_WEIGHTS, OLD_WEIGHTS
 from tmmsrec.study.keeping import MEANING, OLD
 from tmmsrec.study.report import METRICS
-from tmmsrec.study.words import signed
+from tmmsrec.study.spelling import signed
 
 
 def came(counts: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from tmmsrec import significance
 from tmmsrec.study.blocks import Cell, Section, Table, Text
 from tmmsrec.study.gather import Results
 from tmmsrec.study.report import METRICS, row
-from tmmsrec.study.words import probability, signed
+from tmmsrec.study.spelling import probability, signed
 
 
 def sections(results: Results) -> Sequence[Section]:
