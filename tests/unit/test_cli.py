@@ -262,6 +262,22 @@ def test_evaluate_a_run_and_the_bundle_agree(out: Path) -> None:
     assert "seen items left out" in call("evaluate", out / "bundle", "--exclude-seen").stdout
 
 
+def test_evaluate_has_a_floor_choose_as_it_is_asked(tmp_path: Path) -> None:
+    store.save(small(users=80, items=15, seed=3), tmp_path / "data")
+
+    def fitted(*words: str) -> Path:
+        call("fit", "markov-tuned", tmp_path / "data", "--runs", tmp_path / "-".join(["runs", *words]), *words)
+        (run,) = tmp_path.joinpath("-".join(["runs", *words])).rglob("run.json")
+        return run.parent
+
+    kept, left_out = fitted(), fitted("--exclude-seen")
+    metrics = [
+        call("evaluate", run, *rest).stdout.splitlines()[:12]
+        for run, rest in ((left_out, ()), (kept, (tmp_path / "data", "--exclude-seen")), (kept, ()))
+    ]
+    assert metrics[0] == metrics[1] != metrics[2]
+
+
 def test_evaluate_leaves_out_users_whom_the_method_has_no_row_for(tmp_path: Path) -> None:
     data, method = small(), shrunk(zoo.VBPR)
     held = Recommender(method, method.build(data), data)

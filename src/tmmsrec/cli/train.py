@@ -152,6 +152,8 @@ def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: in
     from tmmsrec.study.run import per_user, told_of_lists
 
     job = replace(job, exclude_seen=exclude_seen)
+    if not job.method.learned:  # what counts counts anew, and chooses as it is asked
+        model = job.method.build(data)
     parts = job.split.cut(data.interactions)
     test = parts.test if known is None else replace(parts.test, users=parts.test.users[parts.test.users < known])
     ranks = rank(model, test, history=job.method.history, exclude_seen=exclude_seen)

@@ -61,14 +61,14 @@ def must_be_free(folder: Path, head: str = HEAD, what: str = "Dataset") -> None:
 
 
 @contextmanager
-def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """A fresh folder beside ``target`` to write into; it takes the target's place only when the block ends well.
 
     On any error the fresh folder is removed and whatever stood at ``target`` stays as it was.  A process that is killed leaves the
     old folder or the new one, whole (where a file system cannot let two folders change places, once ``read_about`` looks for it).
 
     Raises:
-        DataProblem: the disk is full, or something stands at ``target`` and ``replace_existing`` is False.
+        DataProblem: the disk is full.
     """
     target = Path(target)
     make_folder(target.parent)
@@ -80,8 +80,6 @@ def atomic_folder(target: Path, *, replace_existing: bool = True) -> Iterator[Pa
             if path.is_file():
                 sync(path)
         os.chmod(fresh, 0o755)
-        if target.exists() and not replace_existing:
-            raise DataProblem(f"{target} exists already")
         old = swap(fresh, target)
         sync(target.parent)  # before the old one is removed
         if old is not None:
