@@ -75,7 +75,8 @@ class Need:
         has = f" of {_gib(of)}" if of else ""
         names = ("process", "parameters", "gradients", "optimiser", "best", "features", "log", "step", "ranking")
         words = {"process": "so far", "best": "best weights", "step": "a step", "log": "the log"}
-        parts = ", ".join(f"{words.get(name, name)} {_gib(getattr(self, name), '')}" for name in names)
+        sizes = {words.get(name, name): _gib(getattr(self, name), "") for name in names}
+        parts = ", ".join(f"{name} {size}" for name, size in sizes.items() if size != "0.0")
         stored = f"; features of {_gib(self.stored)} stay on disk" if self.stored else ""
         return f"memory: about {_gib(self.total)}{has} ({parts}{stored})"
 

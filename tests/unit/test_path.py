@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tmmsrec import zoo
+from tmmsrec.cli.train import evaluate
 from tmmsrec.data.shop import Shop, write_shop
 from tmmsrec.data.split import ByTime, LeaveOneOut
 from tmmsrec.recommender import Recommender
@@ -51,6 +52,35 @@ def test_what_was_seen_can_be_left_out_of_everything(raw: Path, tmp_path: Path, 
     for (shown, tested), one in zip(ranks(outcome), outcome.report.samples, strict=True):
         had = one.taken.item in {item.item for item in one.history}  # then it was left out itself, and stands last
         assert had or shown == pytest.approx(tested, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["markov-tuned", "sasrec", "vbpr"])
+def test_users_of_few_events_are_answered_and_nothing_is_learned_from_them(
+    raw: Path, tmp_path: Path, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "raw").mkdir()
+    text = (raw / "interactions.csv").read_text()
+    user, item, time = (text.splitlines()[0].split(",").index(name) for name in ("user_id", "item_id", "timestamp"))
+    known = text.splitlines()[1].split(",")[item]
+    few = [("few", known, "1600000000"), ("few", "nowhere", "1600000001"), ("nobody", "nowhere", "1600000002")]
+    lines = [",".join(value for _, value in sorted(zip((user, item, time), one, strict=True))) for one in few]
+    (tmp_path / "raw" / "interactions.csv").write_text(text + "\n".join(lines) + "\n")
+    (tmp_path / "raw" / "items.csv").write_text((raw / "items.csv").read_text())
+    plain = walked(raw, tmp_path / "plain", method)
+    outcome = walked(tmp_path / "raw", tmp_path / "out", method)
+    assert outcome.dataset.n_users == plain.dataset.n_users
+    (one,), (other,) = (run.runs[method] for run in (plain.report, outcome.report))
+    assert one.table.equals(other.table)
+    held = Recommender.load(tmp_path / "out" / "bundle")
+    assert held.dataset.n_users == plain.dataset.n_users + 1
+    assert held.trained_users == plain.dataset.n_users
+    assert [held.dataset.catalog.ids[row] for row in held.state.people.history(held.state.people.row("few"))[0]] == [known]
+    assert len(held.recommend("few", k=5)) == 5
+    assert "nobody" not in held.state.people
+    # Nor are they asked about: the bundle has the result of the run.
+    evaluate(tmp_path / "out" / "bundle")
+    told = capsys.readouterr().out
+    assert f"HR@10   {outcome.report.about.means['HR@10']:.4f}".split() in [line.split()[:2] for line in told.splitlines()]
 
 
 def test_a_bundle_answers_and_goes_on_as_it_was_tested(raw: Path, tmp_path: Path) -> None:
@@ -137,8 +167,9 @@ def done(tmp_path: Path, **values: float | None) -> dict[str, Run]:
     }
 
 
-def test_the_best_of_the_trained_in_validation_is_bundled(tmp_path: Path) -> None:
-    best, why = best_in_validation(done(tmp_path, markov=0.1, sasrec=0.3, tmmsrec=None, tmmsrec_plus=0.2))
+def test_the_best_in_validation_of_those_that_were_asked_for_is_bundled(tmp_path: Path) -> None:
+    asked = ("sasrec", "tmmsrec", "tmmsrec-plus")
+    best, why = best_in_validation(done(tmp_path, markov=0.1, sasrec=0.3, tmmsrec=None, tmmsrec_plus=0.2), asked)
     assert best == "sasrec"
     assert why.startswith("The bundle holds sasrec: NDCG@10 0.3000 in validation")
     assert "tmmsrec-plus 0.2000" in why
@@ -146,10 +177,12 @@ def test_the_best_of_the_trained_in_validation_is_bundled(tmp_path: Path) -> Non
 
 
 def test_a_floor_ahead_of_all_that_was_trained_is_told(tmp_path: Path) -> None:
-    best, why = best_in_validation(done(tmp_path, markov=0.4, repeat=0.2, sasrec=0.3))
+    best, why = best_in_validation(done(tmp_path, markov=0.4, repeat=0.2, sasrec=0.3), ["sasrec"])
     assert best == "sasrec"
     assert why.endswith("markov, which needs no training, has 0.4000 there.")
-    assert best_in_validation(done(tmp_path, popularity=0.1, repeat=0.2))[0] == "repeat"
+    floors = done(tmp_path, popularity=0.1, repeat=0.2, markov=0.3)
+    assert best_in_validation(floors, [])[0] == "markov"
+    assert best_in_validation(floors, ["popularity", "repeat"])[0] == "repeat"
 
 
 def test_a_path_says_what_its_bundle_holds(raw: Path, tmp_path: Path) -> None:

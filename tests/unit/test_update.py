@@ -388,6 +388,17 @@ def test_an_item_gets_the_text_and_picture_it_lacked(shelf):
     assert after.features["image"].present[row]
 
 
+def test_a_picture_that_cannot_be_read_is_nothing_new(shelf):
+    inputs = night(shelf)
+    (shelf / "pictures" / "N-red.png").write_bytes(b"no picture")
+    update(shelf / "bundle", inputs, LITTLE)
+    before = contents(shelf / "bundle")
+    done = update(shelf / "bundle", inputs, LITTLE)
+    assert not done.changed
+    assert done.told["merged"]["items"]["completed"] == 0
+    assert contents(shelf / "bundle") == before
+
+
 # Goes on with a bundle, and is killed at a step of the optimiser; a checkpoint is written at every step.
 KILLED = """
 import os, signal, sys

@@ -39,7 +39,7 @@ def audit(
     if as_json:
         typer.echo(json.dumps([asdict(f) for f in found], indent=2, ensure_ascii=False))
         return
-    screen.say(f"{data!r}. {split.said}.")
+    screen.tell(f"{data!r}. {split.said}.")
     table = Table(show_header=False, box=None, padding=(1, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -40,9 +40,11 @@ def compare(
     for title, moves in (("A places better", found.gained), ("B places better", found.lost)):
         if moves:
             screen.console().print(_moves(title, moves, dataset))
-    screen.say("\nd: Cohen's, of the pairs. A/B/same: users with whom A is better, B is better, neither is.")
-    screen.say("Intervals: 95 %, bootstrap over users. p: paired sign flips over users; over the groups Holm-corrected.")
-    screen.say("One seed each: the luck of training is not in these intervals; a study with several seeds has it.")
+    if dataset is None:
+        screen.tell("\nUsers and targets are told by their rows in the data; --data DATASET tells their ids.")
+    screen.tell("\nd: Cohen's, of the pairs. A/B/same: users with whom A is better, B is better, neither is.")
+    screen.tell("Intervals: 95 %, bootstrap over users. p: paired sign flips over users; over the groups Holm-corrected.")
+    screen.tell("One seed each: the luck of training is not in these intervals; a study with several seeds has it.")
 
 
 def _table(title: str, heads: list[str], left: int = 1) -> Any:

@@ -90,7 +90,7 @@ def _show(found: list[Recommendation], as_json: bool, explain: bool) -> None:
 
         typer.echo(json.dumps([asdict(r) for r in found], ensure_ascii=False, indent=2, default=str))
     elif not found:
-        screen.say("No item is left: the conditions leave out every item that may be recommended.")
+        screen.tell("No item is left: the conditions leave out every item that may be recommended.")
     else:
         screen.console().print(table(found, shares=explain))
 

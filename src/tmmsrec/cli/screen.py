@@ -27,8 +27,14 @@ def console(*, stderr: bool = False) -> Any:
 
 
 def say(text: str = "") -> None:
-    """A line on standard output, as it is."""
+    """A line on standard output, as it is, so that a command in it can be copied."""
     console().print(text, markup=False, soft_wrap=True)
+
+
+def tell(text: str) -> None:
+    """Sentences on standard output: broken between words on a terminal, lines as they are elsewhere."""
+    out = console()
+    out.print(text, markup=False, soft_wrap=not out.is_terminal)
 
 
 def program() -> str:
@@ -119,7 +125,13 @@ class Screen:
     def note(self, text: str) -> None:
         """Something a person should know."""
         self._close()
-        self._say(f"          {text}", style="yellow")
+        if self._live:  # broken between words, and still beside the clock
+            from rich.padding import Padding
+            from rich.text import Text
+
+            self._console.print(Padding(Text(text, "yellow"), (0, 0, 0, 10)))
+        else:
+            self._say(f"          {text}")
 
     def counting(self, done: int, total: int, what: str) -> None:
         """A stage has done so many of so many."""
@@ -154,9 +166,9 @@ class Screen:
 
         return watch
 
-    def _say(self, line: str, style: str | None = None) -> None:
+    def _say(self, line: str) -> None:
         if not self.quiet:
-            self._console.print(line, markup=False, style=style, soft_wrap=True)
+            self._console.print(line, markup=False, soft_wrap=True)
             self._spoke = time.monotonic()
 
     def _show(self, what: str, done: float, total: float, text: str) -> None:

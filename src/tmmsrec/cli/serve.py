@@ -76,7 +76,8 @@ def _run(service: Service, listening: socket.socket, host: str) -> None:
     )
     if service.serving.search is not None:
         screen.say(told(service.shelf.main.recommender))
-    screen.say(f"http://{named}:{port}    {service.shelf.main.recommender!r}; {kept}")
+    held = service.shelf.main.recommender
+    screen.say(f"http://{named}:{port}    {held.about.get('name', 'method')} on {held.dataset!r}; {kept}")
     uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -100,7 +101,10 @@ def _token(file: Path | None) -> str | None:
     """The token of a file, or of the environment; raises DataProblem for one that no header can carry."""
     from tmmsrec.data.problems import DataProblem
 
-    text = file.read_text(encoding="utf-8").strip() if file is not None else os.environ.get(TOKEN, "").strip()
+    try:
+        text = file.read_text(encoding="utf-8").strip() if file is not None else os.environ.get(TOKEN, "").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise DataProblem(f"--token-file {file}: {getattr(problem, 'strerror', None) or 'it is not text'}") from None
     if file is not None and not text:
         raise DataProblem(f"{file} holds no token; write one line into it")
     if text and (not text.isascii() or not text.isprintable() or " " in text):
@@ -114,7 +118,8 @@ def _listen(host: str, port: int) -> socket.socket:
     from tmmsrec.data.problems import DataProblem
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio answers without waiting for more to send (TCP_NODELAY) only where the protocol is named.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))

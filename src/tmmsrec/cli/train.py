@@ -13,6 +13,7 @@ from tmmsrec.cli import screen
 
 if TYPE_CHECKING:
     from tmmsrec.data.dataset import Dataset
+    from tmmsrec.data.split import Part, Parts
     from tmmsrec.models.base import Model
     from tmmsrec.study.run import Job
 
@@ -116,14 +117,14 @@ def _of_bundle(what: Path, dataset: Path | None, exclude_seen: bool | None) -> t
     data = store.load(dataset) if dataset is not None else held.dataset
     if list(data.catalog.ids) != list(held.dataset.catalog.ids):
         raise DataProblem(f"{dataset} has other items than the bundle {what}: its model cannot rank them")
-    screen.say(f"{held.split.said}. That nothing was learned from the targets is true only of the data the bundle was made of.")
+    screen.tell(f"{held.split.said}. That nothing was learned from the targets is true only of the data the bundle was made of.")
     known = None
     if held.method.reads_users:  # by rows of their own, which those have who were there when it was trained
         known = held.trained_users
         if not data.users.array[:known].equals(held.dataset.users.array[:known]):
             raise DataProblem(f"{dataset} has other users than the bundle {what}, whose model knows its own by their rows")
         if came := data.n_users - known:
-            screen.say(f"{came:,} users who came after the training are left out: the method knows a user by a learned row.")
+            screen.tell(f"{came:,} users who came after the training are left out: the method knows a user by a learned row.")
     left_out = held.seen_left_out if exclude_seen is None else exclude_seen
     return _ranked(Job(held.method, split=held.split), held.model, data, left_out, known), data
 
@@ -148,17 +149,32 @@ def _of_run(what: Path, dataset: Path | None, exclude_seen: bool | None) -> tupl
 
 def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: int | None = None) -> _Found:
     """Of the first ``known`` users where that is given."""
+    from tmmsrec.data.merge import least_events
     from tmmsrec.ranking import rank
     from tmmsrec.study.run import per_user, told_of_lists
 
     job = replace(job, exclude_seen=exclude_seen)
     if not job.method.learned:  # what counts counts anew, and chooses as it is asked
         model = job.method.build(data)
-    parts = job.split.cut(data.interactions)
+    parts = _of_enough(job.split.cut(data.interactions), least_events(data))
     test = parts.test if known is None else replace(parts.test, users=parts.test.users[parts.test.users < known])
     ranks = rank(model, test, history=job.method.history, exclude_seen=exclude_seen)
     table = per_user(ranks, parts.train, test, data.n_items)
     return _Found(table, ranks.n_items, exclude_seen, told_of_lists(job, model, data, parts.train, test))
+
+
+def _of_enough(parts: Parts, least: int) -> Parts:
+    """The parts without users of fewer events, who are in a bundle to be answered."""
+    import numpy as np
+
+    from tmmsrec.data.split import Parts as Cut
+
+    enough = parts.test.interactions.lengths >= least
+
+    def cut(part: Part) -> Part:
+        return replace(part, stop=np.where(enough, part.stop, 0), users=part.users[enough[part.users]])
+
+    return Cut(cut(parts.train), cut(parts.valid), cut(parts.test))
 
 
 def _results(ranks: object, items: int, exclude_seen: bool) -> None:
@@ -177,4 +193,4 @@ def _results(ranks: object, items: int, exclude_seen: bool) -> None:
             table.add_row(f"{name}@{k}", f"{each.mean():.4f}", f"{lo:.4f} to {hi:.4f}", end_section=name == "MRR")
     screen.console().print(table)
     seen = "left out" if exclude_seen else "kept"
-    screen.say(f"{len(given):,} test users, all {items:,} items ranked, ties at their mean rank, seen items {seen}")
+    screen.tell(f"{len(given):,} test users, all {items:,} items ranked, ties at their mean rank, seen items {seen}")

@@ -60,7 +60,7 @@ def tune(
         screen.say(f"side by side, also in {out / 'methods.md'}:")
         _table(told.SUMMARY, map(told.summary, done))
     for budget in told.budgets(done):
-        screen.say(budget)
+        screen.tell(budget)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -55,15 +55,15 @@ def told(done: Updated, events: Path) -> None:
     from tmmsrec.study.render import terminal
 
     for line in words.came(done.told["merged"]):
-        screen.say(line)
+        screen.tell(line)
     if not done.changed:
         screen.say(f"Nothing in {events} is new: {done.folder} holds what the bundle held.")
         return
-    screen.say(words.decision(done.told))
+    screen.tell(words.decision(done.told))
     screen.console().print(terminal.table(words.standing(done.told)))
     for line in words.remarks(done.told):
-        screen.say(line)
+        screen.tell(line)
     user = load(done.folder / "dataset", features=False).users[0]
     screen.say("")
     screen.say(f"  {done.folder}    try it: {screen.command('recommend', done.folder, '--user', user, '--explain')}")
-    screen.say("  A running service goes on with the bundle that it has read; tell it to reload, and it takes this one.")
+    screen.tell("  A running service goes on with the bundle that it has read; tell it to reload, and it takes this one.")

@@ -113,7 +113,7 @@ def told(outcome: Outcome) -> None:
     report, folder = outcome.report, outcome.folder
     screen.console().print(terminal.table(main_table(report)))
     for remark in (headline(report), *remarks(report)):
-        screen.say(remark)
+        screen.tell(remark)
     if report.samples:
         _sample(report.samples[0], report.about.name)
     screen.say("")

@@ -64,11 +64,15 @@ class Known:
         chosen._resolve(pictures)
         table = chosen.table
         told_of = int(pc.sum(table["listed"]).as_py() or 0) if self.notes["listed"] else 0
+        untold = table["id"].filter(pc.invert(table["listed"]))[:3].to_pylist() if told_of else []
+        rows = self.notes["table"]
         items = {
             "kept": table.num_rows,
             "left_out": left_out,
             "lacking_modalities": self.notes.get("items_lacking", {}),
             "without_metadata": table.num_rows - told_of,
+            "such_as": untold,
+            "rows_of_no_event": rows["read"] - rows["repeated_rows"] - self.notes["listed"] if rows else 0,
             "missing_fields": {c: int((~_filled(table[c])).sum()) for c in (*chosen.texts, "image") if c in table.column_names},
             "table": self.notes["table"],
         }

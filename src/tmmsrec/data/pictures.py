@@ -41,6 +41,9 @@ __all__ = [
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 
+OUTSIDE = Found(None, "damaged: its name leads out of where the pictures are")
+
+
 class _Files(Pictures):
     """Pictures that are named files, in a folder or a zip."""
 
@@ -63,7 +66,7 @@ class _Files(Pictures):
         return found
 
     def resolve(self, ids: Sequence[str], names: Sequence[str | None]) -> list[str | None]:
-        """See ``Pictures.resolve``; raises DataProblem for a name that climbs out of the folder."""
+        """See ``Pictures.resolve``; a name that climbs out stays as it is, and ``get`` says so."""
         return [self._find(i, n) for i, n in zip(ids, names, strict=True)]
 
     def _find(self, item: str, name: str | None) -> str | None:
@@ -72,7 +75,7 @@ class _Files(Pictures):
             if "://" in name:
                 name = unquote(urlsplit(name).path).rsplit("/", 1)[-1]
             elif climbs_out(name):
-                raise DataProblem(f"item {item}: picture name '{name}' leads out of {self.path}; give names inside it")
+                return name
             name = name.replace("\\", "/").removeprefix("./")
             found = known.get(name) or known.get(PurePosixPath(name).name) or known.get(PurePosixPath(name).stem)
             if found:
@@ -91,7 +94,7 @@ class FolderPictures(_Files):
     def get(self, name: str) -> Found:
         """See ``Pictures.get``."""
         if climbs_out(name):
-            return Found(None, "damaged: its name leads out of the folder")
+            return OUTSIDE
         try:
             with open(self.path / name, "rb") as file:
                 data = file.read(LARGEST + 1)
@@ -137,6 +140,8 @@ class ZipPictures(_Files):
 
     def get(self, name: str) -> Found:
         """See ``Pictures.get``."""
+        if climbs_out(name):
+            return OUTSIDE
         try:
             member = self._zip().getinfo(name)
             if member.file_size > LARGEST:

@@ -68,7 +68,7 @@ def detect(events: ibis.Table, choice: TimeChoice, place: Place) -> TimeColumn:
         raise DataProblem("there are no events")
     unit = _decide(counted, choice, events, place)
     low, high = (int(v) for v in _span(events, unit))
-    words = WORDS.get(unit) or ("ISO dates, UTC where no offset is written" if unit == "iso" else f"{_typed(time)}, taken as UTC")
+    words = WORDS.get(unit) or ("ISO dates, UTC where no offset is written" if unit == "iso" else _typed(time))
     return TimeColumn(unit, f"{words}, {day(low)} .. {day(high)}", low, high)
 
 
@@ -95,7 +95,10 @@ def _readable(time: ibis.Column) -> bool:
 
 
 def _typed(time: ibis.Column) -> str:
-    return "dates" if time.type().is_date() else "timestamps"  # without their precision, which is the engine's
+    kind = time.type()
+    zone = getattr(kind, "timezone", None)
+    name = "dates" if kind.is_date() else "timestamps"  # without their precision, which is the engine's
+    return f"{name}, taken as UTC" if zone in (None, "UTC") else f"{name} of {zone}, told in UTC"
 
 
 def _number(time: ibis.Column) -> ibis.Column:

@@ -181,7 +181,8 @@ def of_events(people: People, users: Ids, items: Ids, events: Iterable[tuple[Any
 
 def new_id(ids: Ids, value: Any, where: str) -> Any:
     """An id that may be new, in the type of those that are there; raises DataProblem that begins with ``where``."""
-    if value is None or value == "" or isinstance(value, bool) or not isinstance(value, (str, int, np.integer)):
+    blank = isinstance(value, str) and not value.strip()
+    if value is None or blank or isinstance(value, bool) or not isinstance(value, (str, int, np.integer)):
         raise DataProblem(f"{where}: {value!r} is no usable id: give text or a whole number")
     if not pa.types.is_integer(ids.array.type):
         return str(value)
@@ -208,6 +209,18 @@ def row_of(ids: Ids | People, value: Any, where: str) -> int:
 def rows_of(ids: Ids, values: Iterable[Any], where: str) -> NDArray[np.int64]:
     """Rows of outside ids, int64; DataProblem for a single text where a list belongs, UnknownId names the place."""
     return np.array([row_of(ids, v, f"{where}[{place}]") for place, v in enumerate(listed(values, where))], np.int64)
+
+
+def known_rows(ids: Ids, values: Iterable[Any], where: str) -> NDArray[np.int64]:
+    """Rows of the outside ids that are known, int64: a shop's lists of what is there and what is not hold others too.
+
+    Raises:
+        DataProblem: a single text where a list belongs.
+        UnknownId: none of them is known, so that something else is meant; the first one's place is named.
+    """
+    given = listed(values, where)
+    known = [value for value in given if value in ids]
+    return rows_of(ids, known or given, where)
 
 
 def listed(values: Iterable[Any], where: str) -> list[Any]:

@@ -41,8 +41,8 @@ class Questions(Holder):
                 events after it are not read.  Times are seconds, datetimes or ISO texts; without a zone, UTC.
             k: how many.  Fewer come back when fewer are allowed, or known to the model.
             exclude_seen: leave out every item of the whole history; as it was chosen and tested (``seen_left_out``) if not given.
-            allow: only these items.
-            deny: none of these.
+            allow: only these items; ids that are not known are passed over, unless none is known.
+            deny: none of these, read in the same way.
             where: only items whose fields are so: ``{"brand": ["Nordlys", "Fjell"], "price": {"min": 10, "max": 50}}``.
 
         Raises:

@@ -107,8 +107,8 @@ class Ask(_OneOf):
     exclude_seen: Flag | None = Field(
         None, description="Leave out every item of the history; as the bundle was tested if not given."
     )
-    allow: IdList | None = Field(None, description="Only these items.")
-    deny: IdList | None = Field(None, description="None of these items.")
+    allow: IdList | None = Field(None, description="Only these items; those that are not known are passed over, unless none is.")
+    deny: IdList | None = Field(None, description="None of these items, read in the same way.")
     where: Where | None = None
     reasons: Flag = Field(True, description="Whether to say each modality's share of the score.")
 

@@ -56,5 +56,7 @@ def kept(out: Path) -> list[Asked]:
     """Every study that was asked for in a folder, by name; raises DataProblem where there is none."""
     files = sorted((Path(out) / _FOLDER).glob("*.json"))
     if not files:
-        raise DataProblem(f"{out} holds no study: tmmsrec study NAME DATASET --out {out} makes one")
+        of_run = f"; 'tmmsrec run' has told its own in {out}/report.html" if (Path(out) / "report.html").exists() else ""
+        runs = ", and runs are told by their folders: tmmsrec report RUN RUN --data DATASET"
+        raise DataProblem(f"{out} holds no study: tmmsrec study NAME DATASET --out {out} makes one{runs}{of_run}")
     return [values.from_json(Asked, store.read_about(file, "study", FORMAT)["asked"]) for file in files]

@@ -90,9 +90,10 @@ def taken(state: State, encoders: Encoders, brought: Brought, listener: Listener
         DataProblem: an encoder of the bundle that this version cannot use, or values that do not suit the catalogue.
     """
     events, items, dropped = _as_required(state.dataset, brought.events, brought.items)
+    before = state.dataset
     state, added = _with_items(state, items, brought.pictures, encoders, listener)
     found = merge(state.dataset, events)
-    counts = {**found.counts, "items": _counted(added, brought.unused, state.dataset)}
+    counts = {**found.counts, "items": _counted(added, brought.unused, before, state.dataset)}
     counts["events"]["of_items_lacking_modalities"] = dropped
     counts["events"]["in_the_future"] = int((events.times > now_seconds()).sum())
     least, lengths = least_events(found.dataset), found.dataset.interactions.lengths
@@ -175,15 +176,21 @@ def _picture_names(state: State, items: pa.Table, added: set[Any]) -> State:
     return replace(state, dataset=replace(state.dataset, catalog=catalog))
 
 
-def _counted(added: list[Added], unused: tuple[str, ...], dataset: Dataset) -> dict[str, Any]:
+def _counted(added: list[Added], unused: tuple[str, ...], before: Dataset, dataset: Dataset) -> dict[str, Any]:
     new = [a for a in added if a.new]
     return {
         "new": len(new),
         "new_without_text_or_picture": sum(not a.modalities for a in new),
         "new_lacking": {m: sum(m not in a.modalities for a in new) for m in sorted(dataset.features)},
-        "completed": len(added) - len(new),
+        "completed": sum(_has(dataset, a.item) > _has(before, a.item) for a in added if not a.new),
         "columns_left_out": list(unused),
     }
+
+
+def _has(dataset: Dataset, item: Any) -> set[str]:
+    """The features and texts that an item has; a picture's name alone is no picture."""
+    row = dataset.catalog.ids.row(item)
+    return {f"features {m}" for m, f in dataset.features.items() if f.present[row]} | {*dataset.catalog.describe(row)} - {"image"}
 
 
 def _named(dataset: Dataset, counts: dict[str, Any]) -> Dataset:

@@ -10,9 +10,10 @@ OUT/path.json     what was made from what: a stage is done again only when its i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tmmsrec import memory, values, zoo
 from tmmsrec.data import store
@@ -25,6 +26,7 @@ from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.blocks import Document
 from tmmsrec.study.extraction import encoders, extract, fitted_encoders, why_not
+from tmmsrec.study.few import take_few
 from tmmsrec.study.of_log import of_log
 from tmmsrec.study.publish import publish
 from tmmsrec.study.recipe import TRAINED, Inputs, Recipe, chosen_methods, fitting, quick_enough, refitted, told_of
@@ -95,9 +97,9 @@ def whole_path(
     for note in log:
         listener.note(note)
     runs = _runs(methods, trainings, dataset, recipe, out / "runs", listener)
-    subject, why = best_in_validation(runs)
+    subject, why = best_in_validation(runs, recipe.methods)
     listener.note(why)
-    recommender = _bundle(subject, runs[subject], dataset, out / "bundle", stages, listener)
+    recommender = _bundle(subject, runs[subject], dataset, inputs, out / "bundle", stages, listener)
     asked, test = _before_the_test(runs[subject], dataset)
     shown = samples(asked, test, seed=recipe.seed, source=source_of(dataset), exclude_seen=recipe.exclude_seen)
     by_seed = {name: [run] for name, run in runs.items()}
@@ -167,7 +169,20 @@ def _left_out(dataset: Dataset) -> list[str]:
     if dropped := users.get("dropped", 0):
         few = f"{dropped:,} of {users['read']:,} users, who have fewer than {how['min_events']} events (--min-events)"
         told.append(f"{few}, with {events['of_users_dropped']:,} events")
-    return [f"Left out: {'; '.join(told)}."] if told else []
+    if told and (items := dataset.report.get("items", {}).get("left_out", 0)):
+        told.append(f"{items:,} items that occur in these alone")
+    return [*([f"Left out: {'; '.join(told)}."] if told else []), *_of_table(dataset.report.get("items", {}))]
+
+
+def _of_table(items: Mapping[str, Any]) -> list[str]:
+    """How the item table and the events go together."""
+    told, source = [], Path(items.get("table", {}).get("source", "")).name
+    if source and (lacking := items.get("without_metadata", 0)):
+        few = ", ".join(map(str, items.get("such_as", [])))
+        told.append(f"{lacking:,} of {items['kept']:,} items have no row in {source}, such as {few}: are their ids written alike?")
+    if unmet := items.get("rows_of_no_event", 0):
+        told.append(f"{unmet:,} items of {source} occur in no event and are left out; --catalogue all keeps them.")
+    return told
 
 
 def _extracted(
@@ -221,10 +236,10 @@ def _runs(
     return found
 
 
-def best_in_validation(runs: Mapping[str, Run]) -> tuple[str, str]:
-    """The method that the bundle holds, and why: of those that were trained (of all, where none was) the best in validation."""
+def best_in_validation(runs: Mapping[str, Run], asked: Collection[str]) -> tuple[str, str]:
+    """The method that the bundle holds, and why: of those that were asked for (of all, where none was) the best in validation."""
     values = {name: -1.0 if run.about["fit"]["best"] is None else run.about["fit"]["best"] for name, run in runs.items()}
-    among = [name for name, run in runs.items() if run.job.method.learned] or list(runs)
+    among = [name for name in runs if name in asked] or list(runs)
     best, metric = max(among, key=values.__getitem__), runs[among[0]].job.training.metric
     told = ", ".join(f"{name} {values[name]:.4f}" for name in among if name != best)
     said = f"The bundle holds {best}: {metric} {values[best]:.4f} in validation{f' ({told})' if told else ''}."
@@ -234,7 +249,7 @@ def best_in_validation(runs: Mapping[str, Run]) -> tuple[str, str]:
     )
 
 
-def _bundle(name: str, of: Run, dataset: Dataset, folder: Path, stages: Stages, listener: Listener) -> Recommender:
+def _bundle(name: str, of: Run, dataset: Dataset, inputs: Inputs, folder: Path, stages: Stages, listener: Listener) -> Recommender:
     key = key_of([of.folder.name, dataset.name])
     if stages.stands("bundle", key) and (folder / "bundle.json").exists():
         return Recommender.load(folder)
@@ -243,6 +258,8 @@ def _bundle(name: str, of: Run, dataset: Dataset, folder: Path, stages: Stages, 
     asked = {"split": values.to_json(of.job.split), "exclude_seen": of.job.exclude_seen}
     about = {"name": name, "run": of.folder.name, "training": values.to_json(of.job.training), **asked, **told}
     recommender = Recommender(of.job.method, of.model(dataset), dataset, about, fitted_encoders(dataset))
+    for line in take_few(recommender, inputs):
+        listener.note(line)
     stages.begin("bundle")
     recommender.save(folder)
     stages.done("bundle", key)
