@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "data.catalog": ("Features",),
     "data.dataset": ("Dataset",),
     "data.prepare": ("Preparation", "prepare_from"),
     "data.split": ("ByTime", "LeaveOneOut"),
@@ -32,12 +33,13 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "BCE", "HR", "MLP", "MRR", "NDCG", "TIE", "Adam", "Add", "Apart", "Attention", "ByTime", "CrossEntropy", "Dataset", "Entry",
-    "Gap", "Job", "Learned", "LeaveOneOut", "Linear", "Nothing", "Preparation", "Random", "Recommender", "Rotary",
+    "Features", "Gap", "Job", "Learned", "LeaveOneOut", "Linear", "Nothing", "Preparation", "Random", "Recommender", "Rotary",
     "SampledSoftmax", "Sequential", "Sinusoid", "Training", "extract_images", "extract_text", "load", "prepare_from", "rank",
     "resolve_image", "resolve_text", "run", "save",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
+    from tmmsrec.data.catalog import Features
     from tmmsrec.data.dataset import Dataset
     from tmmsrec.data.prepare import Preparation, prepare_from
     from tmmsrec.data.split import ByTime, LeaveOneOut

@@ -29,6 +29,7 @@ def _reciprocal(ranks: Floats) -> Floats:
     return 1.0 / (ranks + 1.0)
 
 
+_ALSO = {"HIT": "HR", "RECALL": "HR"}  # one target a user: to find it is to recall all there is
 _GAIN: dict[str, Callable[[Floats], Floats]] = {"HR": _one, "NDCG": _dcg, "MRR": _reciprocal}
 
 
@@ -83,8 +84,12 @@ MRR = Metric("MRR")
 
 
 def parse(text: str) -> Metric:
-    """The metric that prints as ``text``: ``parse("NDCG@10") == NDCG @ 10``; ValueError for anything else, and for HR alone."""
+    """The metric that prints as ``text``: ``parse("NDCG@10") == NDCG @ 10``; ValueError for anything else, and for HR alone.
+
+    With one target a user, Recall@K and Hit@K are HR@K.
+    """
     name, at, k = text.partition("@")
     if at and not (k.isascii() and k.isdigit()):
         raise ValueError(f"'{text}' is no metric: write a name and a cut-off, like NDCG@10")
-    return Metric(name.strip().upper(), int(k) if at else None).usable()
+    name = name.strip().upper()
+    return Metric(_ALSO.get(name, name), int(k) if at else None).usable()

@@ -18,7 +18,8 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
-from types import UnionType
+from importlib.util import find_spec
+from types import ModuleType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -142,9 +143,17 @@ def _dataclasses_near(module: str) -> tuple[type, ...]:
     if hasattr(here, "__path__") or module.endswith(".base"):
         folder = here if hasattr(here, "__path__") else importlib.import_module(here.__package__ or module)
         names = [m.name for m in pkgutil.iter_modules(folder.__path__)]
-        modules += [importlib.import_module(f"{folder.__name__}.{name}") for name in names]
+        modules += [_imported(f"{folder.__name__}.{name}") for name in names]
     classes = {c for m in modules for c in vars(m).values() if isinstance(c, type) and _is_value(c)}
     return tuple(sorted(classes, key=lambda c: c.__name__))
+
+
+def _imported(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        spec = find_spec(module)
+        raise ValueProblem(f"{spec.origin if spec else module} cannot be imported: {problem}") from problem
 
 
 def change(value: T, path: str, text: str) -> T:

@@ -118,8 +118,6 @@ TMMSREC_PLUS_NOW = replace(TMMSREC_PLUS, ages=Ages(to_now=True))
 OWN = Training(patience=10, optimiser=Adam(decay=0.97, clip=1.0), windows=True)
 TMMSREC_PLUS_SASREC = replace(TMMSREC_PLUS, network=replace(SASREC, loss=BySize()), network_training=OWN)
 
-FLOORS = ("popularity", "repeat-last", "repeat", "markov", "markov-decayed", "markov-tuned")
-
 # Batches of single events hold as much as batches of users do.
 _EVENTS = Training(batch=1024)
 _ADDITIVE = Training(batch=16, optimiser=Adam(lr=0.02), epochs=20, patience=5)
@@ -199,6 +197,10 @@ def methods() -> dict[str, Method]:
     return {name.lower().replace("_", "-"): value for name, value in globals().items() if isinstance(value, Method)}
 
 
+#: What needs no training stands in every table.
+FLOORS = tuple(name for name, method in methods().items() if not method.learned)
+
+
 def training(name: str) -> Training:
     """How the method of this name is trained when nothing else is said."""
     return own_training(name) or Training()
@@ -214,7 +216,7 @@ def space(name: str, method: Method, training: Training) -> dict[str, Axis]:
 
     What is within it is tuned where it stands alone.
     """
-    if name in FLOORS:
+    if not method.learned:
         return {}
     own = _axes(method, "")
     if method.within is not None:

@@ -181,8 +181,29 @@ def test_tables_at_hand() -> None:
         events_of(FrameEvents(table)) == events_of(FrameEvents(table.to_pandas())) == [("a", 1, 1420588800), ("b", 2, 1420588801)]
     )
     assert items_of(FrameItems(pa.table({"item": [1], "title": [" x "]}))) == {1: {"title": "x"}}
-    with pytest.raises(DataProblem, match="no column 'time'"), DuckDB().open() as desk:
-        FrameEvents(table.drop_columns(["time"])).events(desk)
+    assert items_of(FrameItems([{"sku": "a", "picture": "a.jpg", "name": "x"}])) == {"a": {"name": "x", "image": "a.jpg"}}
+    streamed = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())  # as polars hands a table over
+    assert events_of(FrameEvents(streamed)) == events_of(FrameEvents(table))
+    renamed = table.rename_columns(["customer_id", "what", "created_at"])
+    assert events_of(FrameEvents(renamed, item="what")) == events_of(FrameEvents(table))
+    with DuckDB().open() as desk:
+        with pytest.raises(DataProblem, match="the events table has no column for the time: it has user, item"):
+            FrameEvents(table.drop_columns(["time"])).events(desk)
+        with pytest.raises(DataProblem, match="the events are a int, no path and no table"):
+            FrameEvents(5).events(desk)
+
+
+def test_tables_are_prepared_as_files_are(tmp_path: Path) -> None:
+    rows = [{"user_id": f"u{u}", "sku": f"i{(u + n) % 7}", "date": f"2024-01-{n + 1:02}"} for u in range(4) for n in range(6)]
+    items = [{"id": f"i{n}", "title": f"thing {n}"} for n in range(7)]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "events.parquet")
+    pq.write_table(pa.Table.from_pylist(items), tmp_path / "items.parquet")
+    of_files = prepare_from(tmp_path / "events.parquet", tmp_path / "items.parquet", name="data")
+    assert prepare_from(table.to_pandas(), items).fingerprint == of_files.fingerprint
+    assert prepare_from(rows, tmp_path / "items.parquet").fingerprint == of_files.fingerprint
+    named = table.rename_columns(["who", "what", "when"])
+    assert prepare_from(named, items, columns={"user": "who", "item": "what", "time": "when"}).fingerprint == of_files.fingerprint
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tmmsrec.data.ids import Ids
 from tmmsrec.data.mapping import blocks
@@ -37,6 +38,33 @@ class Features:
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or len(self.rows) != len(self.present):
             raise DataProblem(f"feature rows {self.rows.shape} do not fit {self.present.shape} presence flags")
+
+    @classmethod
+    def of(cls, ids: Ids, vectors: Mapping[Any, ArrayLike], name: str = "own") -> Features:
+        """Rows from vectors by the items' outside ids; items without one lack the modality, and vectors of other items are left out.
+
+        Args:
+            ids: of the catalogue (``dataset.catalog.ids``).
+            vectors: [f] for each.
+            name: of the modality, for messages.
+
+        Raises:
+            DataProblem: no mapping, vectors of different lengths (an id is named), or none of an item that is known.
+        """
+        if not isinstance(vectors, Mapping):
+            raise DataProblem(f"{name} features must be Features or {{item id: vector}}, got {type(vectors).__name__}")
+        known = {one: np.asarray(vector, np.float32) for one, vector in vectors.items() if one in ids}
+        if not known:
+            some = ", ".join(repr(one) for one in list(vectors)[:3]) or "none"
+            raise DataProblem(f"{name} features are of no item of the catalogue: they have {some}, it has {ids[ids.first]!r}")
+        first, *_ = known.values()
+        odd = next((one for one, vector in known.items() if vector.ndim != 1 or vector.shape != first.shape), None)
+        if odd is not None:
+            raise DataProblem(f"{name} features: the vector of {odd!r} has the shape {known[odd].shape}, others {first.shape}")
+        rows, present = np.zeros((len(ids) + 1, len(first)), np.float32), np.zeros(len(ids) + 1, np.bool_)
+        at = [ids.row(one) for one in known]
+        rows[at], present[at] = np.stack(list(known.values())), True
+        return cls(rows, present, {"encoder": "given by id", "left_out": len(vectors) - len(known)})
 
     @property
     def width(self) -> int:

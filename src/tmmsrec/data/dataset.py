@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as _replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tmmsrec.data.catalog import Catalog, Features
 from tmmsrec.data.ids import Ids
@@ -90,11 +91,19 @@ class Dataset:
         for name, features in self.features.items():
             features.check(name, self.n_items)
 
-    def with_features(self, **features: Features) -> Dataset:
-        """The same data with feature matrices added or replaced (in memory only)."""
-        for name, one in features.items():
+    def with_features(self, **features: Features | Mapping[Any, ArrayLike]) -> Dataset:
+        """The same data with feature matrices added or replaced (in memory only).
+
+        Args:
+            features: by modality: rows in the order of the items, or a vector for each item's outside id (``Features.of``).
+
+        Raises:
+            DataProblem: rows that do not fit the catalogue, or vectors of none of its items.
+        """
+        made = {n: one if isinstance(one, Features) else Features.of(self.catalog.ids, one, n) for n, one in features.items()}
+        for name, one in made.items():
             one.check(name, self.n_items)
-        return _replace(self, catalog=_replace(self.catalog, features={**self.features, **features}))
+        return _replace(self, catalog=_replace(self.catalog, features={**self.features, **made}))
 
     @cached_property
     def fingerprint(self) -> str:

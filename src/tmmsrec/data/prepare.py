@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import ibis
 import numpy as np
@@ -25,7 +25,7 @@ from tmmsrec.data.items import Known, known_items
 from tmmsrec.data.pictures import Pictures, holds_pictures, open_pictures
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import Events, Source
-from tmmsrec.data.sources.guess import Format, source_of
+from tmmsrec.data.sources.guess import Format, is_path, source_of
 from tmmsrec.data.tally import nothing_left, report_of
 from tmmsrec.data.times import TimeChoice, TimeColumn, detect, seconds
 
@@ -228,8 +228,8 @@ def _items_there(kept: ibis.Table, known: Known, lacking: NDArray[np.int64], how
 
 
 def prepare_from(
-    interactions: Path | str,
-    items: Path | str | None = None,
+    interactions: Any,
+    items: Any = None,
     images: Path | str | None = None,
     how: Preparation = Preparation(),
     name: str | None = None,
@@ -237,15 +237,15 @@ def prepare_from(
     columns: Mapping[str, str] | None = None,
     engine: Engine = DUCKDB,
 ) -> Dataset:
-    """``prepare`` for files: the readers are found by name and first lines.
+    """``prepare`` for files and tables: the readers of files are found by name and first lines, columns by their usual names.
 
     Args:
-        interactions: the events: a file, or a folder of Parquet files.
-        items: the item table, if there is one.
+        interactions: the events: a file, a folder of Parquet files, or a table of pandas, polars, Arrow or Ibis (``FrameEvents``).
+        items: the item table, if there is one; a file or such a table.
         images: a folder, a zip, a Parquet file, ``urls`` or ``urls:FOLDER`` (addresses in the item table, fetched into a cache
             or FOLDER); left out, an item table in Parquet that holds the bytes itself is taken.
         how: what to keep.
-        name: of the Dataset; the events file's by default.
+        name: of the Dataset; the events file's by default, "data" for a table.
         format: of the events, where it should not be guessed.
         columns: names for the roles user, item, time, and item_id, image of the item table.
         engine: what runs it.
@@ -253,9 +253,9 @@ def prepare_from(
     Raises:
         DataProblem: input that cannot be used.
     """
-    source = source_of(Path(interactions), Path(items) if items is not None else None, format, columns)
-    name = name or Path(interactions).name.split(".")[0]
-    return prepare(source, how, name=name, pictures=pictures_of(items, images), engine=engine)
+    source = source_of(interactions, items, format, columns)
+    name = name or (Path(interactions).name.split(".")[0] if is_path(interactions) else "data")
+    return prepare(source, how, name=name, pictures=pictures_of(items if is_path(items) else None, images), engine=engine)
 
 
 def pictures_of(items: Path | str | None, images: Path | str | None) -> Pictures | None:

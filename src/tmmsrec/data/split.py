@@ -92,11 +92,20 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The three parts of a split."""
+    """The three parts of a split; ValueError where a target could be read before it is asked for."""
 
     train: Part
     valid: Part
     test: Part
+
+    def __post_init__(self) -> None:
+        for earlier, later in ((self.train, self.valid), (self.train, self.test), (self.valid, self.test)):
+            read = later.users[earlier.stop[later.users] > later.stop[later.users]]
+            if len(read):
+                raise ValueError(
+                    f"the part '{earlier.name}' may read the {later.name} target of user row {read[0]} ({len(read):,} such); "
+                    "a split holds it back"
+                )
 
 
 class Split(ABC):

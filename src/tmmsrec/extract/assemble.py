@@ -71,7 +71,7 @@ def assemble(shards: Shards, catalog: Catalog, fitted: Fitted, more: dict[str, A
 
 def _made_by(fitted: Fitted) -> dict[str, Any]:
     about = fitted.about()
-    seen = about.pop("fitted_items")
+    seen = about.pop("fitted_items", 0)
     on = f"{seen:,} items of the catalogue, no events" if seen else "nothing; the model is taken as it is"
     return {"encoder": to_json(fitted.encoder), "encoder_key": key(fitted.encoder), **about, "fitted_on": on}
 

@@ -145,7 +145,7 @@ class Fitted(ABC):
 
     @abstractmethod
     def about(self) -> dict[str, Any]:
-        """Version or hash, width and what was fitted on what, for the provenance."""
+        """Version or hash, width, and on how many items it was fitted (``fitted_items``, 0 for none), for the provenance."""
 
     def encode(self, contents: Iterable[Content]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Rows [n, f] float32 and presence [n] bool of n texts (str) or pictures (bytes).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,19 +16,18 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.pictures import Pictures as KnownPictures
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract.base import Encoded, Encoder, Fitted, Progress, Work
-from tmmsrec.extract.image import DescriptorImage, ModelImage
+from tmmsrec.extract.image import DescriptorImage
 from tmmsrec.extract.plan import Form
 from tmmsrec.extract.sharded import Source, extract_into
 from tmmsrec.extract.stream import PictureSource, stream
-from tmmsrec.extract.templates import text_fields
-from tmmsrec.extract.text import ModelText
+from tmmsrec.extract.templates import text_fields, wanted
 from tmmsrec.extract.tfidf import TfidfText
 from tmmsrec.values import nearest
 
 
 def extract_text(
     dataset: Dataset,
-    encoder: TfidfText | ModelText | None = None,
+    encoder: Encoder | None = None,
     *,
     cache: Path | str | None = None,
     progress: Progress | None = None,
@@ -50,7 +50,7 @@ def extract_text(
 
 def extract_images(
     dataset: Dataset,
-    encoder: DescriptorImage | ModelImage | None,
+    encoder: Encoder | None,
     pictures: PictureSource,
     *,
     cache: Path | str | None = None,
@@ -83,12 +83,13 @@ def source_of_items(dataset: Dataset, encoder: Encoder, pictures: PictureSource 
     Raises:
         DataProblem: the items have no text field, or lack one that the encoder was told to read.
     """
-    if isinstance(encoder, TfidfText | ModelText):
+    if encoder.modality == "text":
         have = text_fields(dataset.catalog.fields)
-        for name in encoder.columns:
+        template, columns = wanted(encoder)
+        for name in columns:
             if name not in have:
                 raise DataProblem(f"the items have no text field '{name}'{nearest(name, have)}; they have: {', '.join(have)}")
-        more = {"template": encoder.template, "fields": text_fields(dataset.catalog.fields, encoder.columns)}
+        more: dict[str, Any] = {"template": template, "fields": text_fields(dataset.catalog.fields, columns)}
     else:
         more = {"pictures": pictures.about()["kind"]} if isinstance(pictures, KnownPictures) else {}
     return Source(dataset.catalog, encoder, pictures, more)

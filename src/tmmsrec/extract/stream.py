@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from tmmsrec.data.pictures import Pictures
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.extract.base import Absent, Content, Encoded
-from tmmsrec.extract.templates import flatten
-from tmmsrec.extract.text import ModelText
-from tmmsrec.extract.tfidf import TfidfText
+from tmmsrec.extract.templates import flatten, wanted
 
 
 class PictureSource(Protocol):
@@ -44,14 +42,14 @@ class Stream(Protocol):
 class TextStream:
     """A sentence of each item, as an encoder wants it."""
 
-    def __init__(self, fields: pa.Table, encoder: TfidfText | ModelText) -> None:
-        self.fields, self.encoder = fields, encoder
+    def __init__(self, fields: pa.Table, encoder: Any) -> None:
+        self.fields, self.wanted = fields, wanted(encoder)
 
     def __len__(self) -> int:
         return int(self.fields.num_rows)
 
     def __iter__(self) -> Iterator[str]:
-        yield from flatten(self.fields, self.encoder.template, self.encoder.columns)
+        yield from flatten(self.fields, *self.wanted)
 
     def in_place(self, done: Encoded) -> Encoded:
         """See ``Stream.in_place``; texts are read in the order of the items."""
@@ -109,7 +107,7 @@ def stream(fields: pa.Table, encoder: Any, pictures: PictureSource | None) -> St
     Raises:
         DataProblem: no text field, or no column ``image``, or no place where pictures are.
     """
-    if isinstance(encoder, TfidfText | ModelText):
+    if encoder.modality == "text":
         return TextStream(fields, encoder)
     if pictures is None:
         raise DataProblem("to encode pictures of items, say where their pictures are")

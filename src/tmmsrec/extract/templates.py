@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +50,11 @@ def flatten(fields: pa.Table, template: Template = "plain", columns: Sequence[st
     joined = pc.binary_join_element_wise(*(pc.fill_null(p, "") for p in parts), " ")
     squeezed: list[str] = _squeeze(joined).to_pylist()
     return squeezed
+
+
+def wanted(encoder: Any) -> tuple[Template, tuple[str, ...]]:
+    """How a text encoder has items told, and of which fields: as its own ``template`` and ``columns`` say, where it has them."""
+    return getattr(encoder, "template", "plain"), tuple(getattr(encoder, "columns", ()))
 
 
 def text_fields(fields: pa.Table, columns: Sequence[str] = ()) -> list[str]:

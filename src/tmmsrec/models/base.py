@@ -179,9 +179,8 @@ def features_of(dataset: Dataset, modalities: Iterable[str]) -> list[Features]:
     for name in modalities:
         if name != "id" and name not in dataset.features:
             have = ", ".join(sorted(dataset.features)) or "none"
-            raise ValueError(
-                f"{dataset.name} has no '{name}' features (it has: {have}); run 'tmmsrec extract' or leave the modality out"
-            )
+            made = "run 'tmmsrec extract'" if name in ("text", "image") else f"give them (Dataset.with_features({name}=...))"
+            raise ValueError(f"{dataset.name} has no '{name}' features (it has: {have}); {made} or leave the modality out")
         found += [dataset.features[name]] if name != "id" else []
     return found
 

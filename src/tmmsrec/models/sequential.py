@@ -21,7 +21,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.negatives import Negatives
 from tmmsrec.data.stored import feature_rows
 from tmmsrec.models.base import Method, VectorModel, features_of
-from tmmsrec.nn.backbones import Backbone
+from tmmsrec.nn.backbones import Backbone, probe
 from tmmsrec.nn.backbones.attention import Attention
 from tmmsrec.nn.dropout import Dropout
 from tmmsrec.nn.fusion import Apart, Fusion
@@ -172,6 +172,7 @@ class SequentialModel(VectorModel):
         streams = len(tables) if value.fusion.apart else 1
         encoders = 1 if getattr(value.fusion, "one_encoder", False) else streams
         self.backbones = nn.ModuleList(value.backbone.build(value.width, value.length) for _ in range(encoders))
+        probe(value.backbone, self.backbones[0], value.width, value.length)
         self.dropout = Dropout(value.entry.dropout)
         self.output = value.output.build(n_items, value.width, streams)
         initialise(self)

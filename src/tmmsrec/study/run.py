@@ -34,6 +34,7 @@ from tmmsrec.fit import Start, describe, learn
 from tmmsrec.lists import described, enough, lists
 from tmmsrec.loop import Fitted, Watch
 from tmmsrec.models.base import Method, Model, learned_numbers
+from tmmsrec.own import own_parts
 from tmmsrec.processes import Processes
 from tmmsrec.ranking import Ranks, rank_shared
 from tmmsrec.study.circumstances import peak_memory, versions
@@ -69,9 +70,10 @@ class Job:
             raise ValueError("with the paper-leak protocol the validation events are the test events: refit would learn them")
 
     def key(self, dataset: Dataset) -> str:
-        """The name of the run's folder."""
+        """The name of the run's folder; raises ValueProblem for a part whose name leads to another one."""
         # It was once left out in the test alone, and other epochs were chosen.
-        return values.key(self, [dataset.fingerprint, FORMAT, LEARNING, *(["in validation too"] if self.exclude_seen else [])])
+        seen = ["in validation too"] if self.exclude_seen else []
+        return values.key(self, [dataset.fingerprint, FORMAT, LEARNING, *seen, *own_parts(self)])
 
 
 @dataclass(frozen=True, eq=False)

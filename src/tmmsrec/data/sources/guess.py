@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import EventsFile, ItemsFile, Source, files, movielens
 from tmmsrec.data.sources.amazon import EVENTS, META, AmazonMeta, AmazonReviews
+from tmmsrec.data.sources.frames import FrameEvents, FrameItems
 from tmmsrec.data.sources.movielens import MovieLensFilms, MovieLensRatings
 from tmmsrec.data.sources.recbole import RecBoleInter, RecBoleItem
 from tmmsrec.data.sources.table import OBJECTS, TableEvents, TableItems
@@ -20,10 +22,15 @@ EVENT_ROLES = {"user", "item", "time"}
 PLAIN, SPLITS = (".txt", ".dat", ".data", ""), (".base", ".test", ".train")
 
 
-def source_of(
-    interactions: Path, items: Path | None = None, format: Format = "auto", columns: Mapping[str, str] | None = None
-) -> Source:
-    """The source for files: ``format`` is that of the interactions, the item table's is always found from the file.
+def is_path(given: Any) -> bool:
+    """Whether a file or folder is named; otherwise it is a table."""
+    return isinstance(given, (str, os.PathLike))
+
+
+def source_of(interactions: Any, items: Any = None, format: Format = "auto", columns: Mapping[str, str] | None = None) -> Source:
+    """The source for files, or for tables (see ``frames``) in their place.
+
+    ``format`` is that of a file of interactions; the item table's is always found from the file.
 
     ``columns`` names the columns of a table: user, item, time, and item_id, image of the item table.
 
@@ -33,8 +40,18 @@ def source_of(
     unknown = sorted(set(columns or {}) - EVENT_ROLES - {"item_id", "image"})
     if unknown:
         raise DataProblem(f"'{unknown[0]}' is no role of a column; known: user, item, time, item_id and image (of the item table)")
-    events = events_file(Path(interactions), format, columns or {})
-    return Source(events, items_file(Path(items), columns or {}) if items is not None else None)
+    named = columns or {}
+    events = (
+        events_file(Path(interactions), format, named)
+        if is_path(interactions)
+        else FrameEvents(interactions, *(named.get(role) for role in ("user", "item", "time")))
+    )
+    if items is None:
+        return Source(events)
+    of_file = is_path(items)
+    return Source(
+        events, items_file(Path(items), named) if of_file else FrameItems(items, named.get("item_id"), named.get("image"))
+    )
 
 
 def events_file(path: Path, format: Format, columns: Mapping[str, str]) -> EventsFile:

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from tmmsrec.nn.look import Look
+from tmmsrec.values import ValueProblem
 
 
 class Backbone(ABC):
     """A sequence encoder: a value.
+
+    ``causal`` says that a step's vector depends on that step and those before it alone; ``probe`` tries that out.
 
     What it builds maps (x [B, L, d] right-padded, mask [B, L] bool or None) to [B, L, d]; the mask, where given, says which steps
     hold something, among them steps inside a history whose item lacks the modality.  One that ``looks`` may be given a Look as a
@@ -36,6 +39,42 @@ class Backbone(ABC):
     @abstractmethod
     def build(self, width: int, length: int) -> nn.Module:
         """The module for streams of ``width`` and at most ``length`` steps."""
+
+
+_NOISE = 1e-4  # by which equal states may differ: sums are taken in another order where a batch has another shape
+_probed: set[tuple[Backbone, int, int]] = set()
+
+
+def probe(backbone: Backbone, encoder: nn.Module, width: int, length: int) -> None:
+    """Try out what a backbone promises on two random histories, once for each backbone, width and length.
+
+    Raises:
+        ValueProblem: it takes other arguments, gives another shape, or calls itself causal and changes a state by what comes later.
+    """
+    parameter = next(encoder.parameters(), torch.empty(0))
+    if (backbone, width, length) in _probed or parameter.is_meta:
+        return
+    name, was = type(backbone).__name__, encoder.training
+    x = torch.randn(2, length, width, generator=torch.Generator().manual_seed(0)).to(parameter.device)
+    other = x.clone()
+    other[:, length // 2 :] = other[:, length // 2 :].flip(0)
+    mask = torch.ones(2, length, dtype=torch.bool, device=x.device)
+    with torch.no_grad():
+        try:
+            states, changed = (encoder.eval()(one, mask) for one in (x, other))
+        except TypeError as problem:
+            raise ValueProblem(f"{name}: what it builds takes (x [B, L, d], mask [B, L] or None): {problem}") from problem
+        finally:
+            encoder.train(was)
+    if states.shape != x.shape:
+        raise ValueProblem(f"{name} gave {[*states.shape]} for streams of {[*x.shape]}: a backbone gives a vector for every step")
+    ahead = float((states - changed)[:, : length // 2].abs().max()) if length > 1 else 0.0
+    if backbone.causal and ahead > _NOISE * max(1.0, float(states.abs().max())):
+        raise ValueProblem(
+            f"{name} calls itself causal, but what comes later changes a state by {ahead:.3g}: each step would see its own target. "
+            "Let it read earlier steps only, or say causal = False"
+        )
+    _probed.add((backbone, width, length))
 
 
 def newest(encoder: nn.Module, x: Tensor, mask: Tensor | None, last: Tensor, look: Look | None = None) -> Tensor:
