@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pyarrow as pa
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tests.shopkeeping import TMMSREC, items
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.recommender import Recommender
+from tmmsrec.recommender.filtering import _numbers
 
 PRICES = [None if n == 4 else f"${n}.50" for n in range(1, 31)]
 
@@ -43,6 +46,19 @@ def test_values_and_ranges_let_through_what_they_say():
     assert set(items(mine.recommend(0, k=30, where={"stars": {"min": 4}}))) == {5, 10, 15, 20, 25, 30}
     assert mine.recommend(0, where={"brand": ["Nobody"]}) == mine.recommend(0, where={"brand": []}) == []
     assert mine.recommend(0, where={}) == mine.recommend(0)
+
+
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        (["1.299,00 €", "€ 25", "25,50", "1.024", "x", "-3,5"], [1299.0, 25.0, 25.5, 1024.0, None, -3.5]),
+        (["1,299.00", "USD 25", "25.50", "1.024", "1_000", "1e3"], [1299.0, 25.0, 25.5, 1.024, None, 1000.0]),
+        (["9.99", "12", "19,99 or 20", ""], [9.99, 12.0, None, None]),
+        ([3, 4.5, None], [3.0, 4.5, None]),
+    ],
+)
+def test_numbers_are_read_as_the_field_writes_them(written, numbers):
+    assert [None if math.isnan(n) else n for n in _numbers(written)] == numbers
 
 
 def test_filters_go_with_lists_and_with_similar_and_many():

@@ -24,6 +24,7 @@ from tmmsrec import values, zoo
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.cli import app
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.prepare import prepare_from
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import ByTime, LeaveOneOut, Part
 from tmmsrec.recommender import Recommender
@@ -386,6 +387,21 @@ def test_an_item_gets_the_text_and_picture_it_lacked(shelf):
     assert done.told["kept"] == OLD_WEIGHTS  # no event was added
     assert after.features["text"].present[row]
     assert after.features["image"].present[row]
+
+
+def test_columns_that_were_named_at_first_are_found_again(shelf, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("raw")
+    rows = [f"k{u},i{(u + n) % 9},2024-01-{n + 1:02}" for u in range(12) for n in range(6)]
+    (raw / "events.csv").write_text("\n".join(["Kunde,Ware,Wann", *rows]) + "\n")
+    (raw / "items.csv").write_text("Nummer,title\n" + "".join(f"i{n},thing {n}\n" for n in range(9)))
+    columns = {"user": "Kunde", "item": "Ware", "time": "Wann", "item_id": "Nummer"}
+    data = prepare_from(raw / "events.csv", raw / "items.csv", columns=columns)
+    Recommender(zoo.MARKOV, zoo.MARKOV.build(data), data).save(raw / "bundle")
+    (raw / "night.csv").write_text("Kunde,Ware,Wann\nk0,i5,2024-02-01\n")
+    done = update(raw / "bundle", Inputs(raw / "night.csv", raw / "items.csv"), LITTLE)
+    assert done.told["merged"]["events"]["added"] == 1
+    (raw / "night.csv").write_text("user,item,time\nk0,i6,2024-02-02\n")  # by its usual names, where it has no such column
+    assert update(raw / "bundle", Inputs(raw / "night.csv"), LITTLE).told["merged"]["events"]["added"] == 1
 
 
 def test_a_picture_that_cannot_be_read_is_nothing_new(shelf):

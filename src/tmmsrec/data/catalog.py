@@ -41,7 +41,7 @@ class Features:
 
     @classmethod
     def of(cls, ids: Ids, vectors: Mapping[Any, ArrayLike], name: str = "own") -> Features:
-        """Rows from vectors by the items' outside ids; items without one lack the modality, and vectors of other items are left out.
+        """Rows from vectors by the items' outside ids; items without one lack the modality, vectors of other items are left out.
 
         Args:
             ids: of the catalogue (``dataset.catalog.ids``).

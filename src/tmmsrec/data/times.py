@@ -32,6 +32,8 @@ _DAY, _CLOCK = "^" + _GAP + r"*(\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(?::\d{2})?
 _ZONE = _GAP + r"?(?:Z|UTC|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)"  # of a clock: a day alone has none
 DAY_AND_CLOCK = _DAY + "(?:" + _CLOCK + ")?)"
 ISO = _DAY + "(?:" + _CLOCK + r"(?:[.,]\d+)?(?:" + _ZONE + ")?)?)" + _GAP + "*$"
+# 3.1.2023 and 03.01.2023 21:55: where dots stand, days come first.
+DOTTED = "^" + _GAP + r"*(\d{1,2})\.(\d{1,2})\.(\d{4})([T 0-9:.,ZUC+-]*)" + _GAP + "*$"
 OFFSET = r":\d{2}(?:[.,]\d+)?" + _GAP + r"?([+-])(\d{2}):?(\d{2})?" + _GAP + "*$"
 # Read as a number by one engine and not by another: 1_000 (DuckDB), 1000d, 1000f and marks without a shape around it (Java).
 ODD_NUMBER = r"_|[dDfF]" + _GAP + r"*$|[\x00-\x08\x0e-\x1f]"
@@ -68,7 +70,7 @@ def detect(events: ibis.Table, choice: TimeChoice, place: Place) -> TimeColumn:
         raise DataProblem("there are no events")
     unit = _decide(counted, choice, events, place)
     low, high = (int(v) for v in _span(events, unit))
-    words = WORDS.get(unit) or ("ISO dates, UTC where no offset is written" if unit == "iso" else _typed(time))
+    words = WORDS.get(unit) or ("dates as text, UTC where no offset is written" if unit == "iso" else _typed(time))
     return TimeColumn(unit, f"{words}, {day(low)} .. {day(high)}", low, high)
 
 
@@ -114,7 +116,13 @@ def _moment(time: ibis.Column) -> ibis.Column:
     return time.cast("timestamp") if kind.is_date() else time
 
 
+def _as_iso(time: ibis.Column) -> ibis.Column:
+    day, month, year, clock = (time.re_extract(DOTTED, i) for i in (1, 2, 3, 4))
+    return time.re_search(DOTTED).ifelse(year + "-" + month.lpad(2, "0") + "-" + day.lpad(2, "0") + clock, time)
+
+
 def _iso_seconds(time: ibis.Column) -> ibis.Column:
+    time = _as_iso(time)
     local = time.re_search(ISO).ifelse(time.re_extract(DAY_AND_CLOCK, 1), ibis.null("string")).replace("T", " ")
     # The midnight that ends a day is 24:00 in ISO, which DuckDB knows and Spark does not.
     night = local.substr(10).isin([" 24:00", " 24:00:00"])
@@ -135,7 +143,7 @@ def _kinds(events: ibis.Table) -> dict[str, dict[str, Any]]:
         number, text = _number(time), time.type().is_string()
         spans = [((number >= Y1971 * n) & (number < Y2100 * n), unit) for unit, n in PER_SECOND.items()]
         odd = [(time.re_search(ODD_NUMBER), "other")] if text else []
-        iso = [(time.re_search(ISO) & _iso_seconds(time).between(0, Y2100 - 1), "iso")] if text else []
+        iso = [(_as_iso(time).re_search(ISO) & _iso_seconds(time).between(0, Y2100 - 1), "iso")] if text else []
         nothing = time.isnull() | (time.strip() == "") if text else time.isnull()
         # Numbers are told first: the patterns for dates are the dear part, and most columns are numbers.
         kind = ibis.cases((nothing, "missing"), *odd, *spans, ((number >= 0) & (number < Y1971), "small"), *iso, else_="other")
@@ -220,7 +228,7 @@ def _why_not(value: Any) -> str:
     try:
         number = float(str(value).replace("_", "?"))
     except (TypeError, ValueError):
-        return "is neither a number nor an ISO date; write 1472688000, 2016-09-01 or 2016-09-01T10:30:00+02:00, from 1970 to 2100"
+        return "is neither a number nor a date; write 1472688000, 2016-09-01, 01.09.2016 or 2016-09-01T10:30:00+02:00, 1970 to 2100"
     if number < 0:
         return "lies before 1970"
     return "lies outside 1971 to 2100 in seconds, milliseconds, microseconds and nanoseconds"

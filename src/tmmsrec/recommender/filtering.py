@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,6 @@ from torch import Tensor
 from tmmsrec.data.catalog import Catalog
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.values import nearest
-
-_CURRENCY = " $\u20ac\u00a3\u00a5"
 
 _NONE = np.zeros(0, np.int64)
 
@@ -88,7 +87,7 @@ class Filters:
 
     def _as_numbers(self, field: str) -> NDArray[np.float64]:
         if field not in self._numbers:
-            numbers = np.array([math.nan, *map(_number, self._catalog.fields[field].to_pylist())])
+            numbers = np.array([math.nan, *_numbers(self._catalog.fields[field].to_pylist())])
             if np.isnan(numbers).all():
                 raise DataProblem(f"where.{field}: the field holds no numbers, so it has no range; give a list of values")
             self._numbers[field] = numbers
@@ -100,9 +99,32 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _number(value: Any) -> float:
-    """A number, or the number that a text is; NaN where it is none.  A currency sign before it does not matter."""
+# How a number is written: with a point before its fraction, and perhaps commas between thousands, or the other way round.
+_WRITTEN = {
+    ".": re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?\.\d+"),
+    ",": re.compile(r"[-+]?(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d*)?"),
+}
+_UNIT = re.compile(r"^[^\d.,+-]+|[^\d.,]+$")  # a currency, before it or after it
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    """The number of each value, NaN where it is none; a currency beside it does not matter.
+
+    Whether a point or a comma stands before the fraction, all texts of the field say together: "1.299" alone could be either.
+    """
+    texts = [_UNIT.sub("", one.strip()) for one in values if isinstance(one, str)]
+    fitting = {mark: sum(bool(form.fullmatch(text)) for text in texts) for mark, form in _WRITTEN.items()}
+    mark = "," if fitting[","] > fitting["."] else "."
+    return [_number(one, mark) for one in values]
+
+
+def _number(value: Any, mark: str) -> float:
+    if isinstance(value, str):
+        text = _UNIT.sub("", value.strip())
+        if not _WRITTEN[mark].fullmatch(text):
+            return math.nan
+        return float(text.replace("." if mark == "," else ",", "").replace(",", "."))
     try:
-        return float(value.strip(_CURRENCY) if isinstance(value, str) else value)
+        return float(value)
     except (TypeError, ValueError):
         return math.nan

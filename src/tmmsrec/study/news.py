@@ -18,7 +18,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.merge import NewEvents, lacking, least_events, merge, read_events, read_items
 from tmmsrec.data.pictures import Pictures, holds_pictures, open_pictures
 from tmmsrec.data.problems import DataProblem
-from tmmsrec.data.sources.guess import events_file, items_file
+from tmmsrec.data.sources.guess import as_before, events_file, items_file
 from tmmsrec.data.times import TimeChoice, day
 from tmmsrec.recommender.adding import Added, Encoders, with_items
 from tmmsrec.recommender.asking import now_seconds
@@ -55,14 +55,25 @@ def merged(state: State, encoders: Encoders, inputs: Inputs, time: TimeChoice, l
     Raises:
         DataProblem: input that cannot be used; the message names file and place.
     """
-    columns = dict(inputs.columns)
-    events = read_events(state.dataset, events_file(Path(inputs.interactions), inputs.format, columns), time)
+    inputs = replace(inputs, columns=_columns(state.dataset, inputs))
+    events = read_events(state.dataset, events_file(Path(inputs.interactions), inputs.format, inputs.columns), time)
     listener.stage(f"{events.read:,} events read from {inputs.interactions}")
     known = state.dataset.catalog.ids.array
     met = pc.unique(events.items.filter(pc.invert(pc.is_in(events.items, value_set=known))))
     told, pictures, unused = _told(state.dataset, met, inputs)
     items = pa.concat_tables([told, _untold(told, met)])
     return taken(state, encoders, Brought(events, items, pictures, tuple(unused)), listener)
+
+
+def _columns(dataset: Dataset, inputs: Inputs) -> dict[str, str]:
+    """The columns that were named, and for the other roles those by which the first files were read, where these have them too."""
+    of_events = dataset.report.get("source", {}).get("columns", {})
+    found = as_before(of_events, Path(inputs.interactions), events_file(Path(inputs.interactions), inputs.format, {}))
+    if inputs.items is not None:
+        first = dataset.report.get("items", {}).get("table", {}).get("columns", {})
+        of_items = {"item_id": first.get("item"), "image": first.get("image")}
+        found |= as_before(of_items, Path(inputs.items), items_file(Path(inputs.items), {}))
+    return found | dict(inputs.columns)
 
 
 @dataclass(frozen=True, eq=False)

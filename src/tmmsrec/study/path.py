@@ -208,8 +208,18 @@ def _extracted(
             notes.append(f"No {modality} features: {problem.found}.")
             continue
         stages.done(modality, key)
+        for line in _lacking(dataset, modality):
+            listener.note(line)
     dropped = [m for m in dataset.features if any(n.startswith(f"No {m} features") for n in notes)]
     return _without(dataset, dropped), notes
+
+
+def _lacking(dataset: Dataset, modality: str) -> list[str]:
+    """Which items have no features, and why."""
+    missing = dataset.features[modality].provenance.get("missing", {})
+    some = "; ".join(f"{one['item']}: {one['reason']}" for one in missing.get("first", [])[:3])
+    where = f"all stand in {dataset.folder}/encoders/{modality}-missing.parquet"
+    return [f"No {modality} for {missing['count']:,} items, such as {some}; {where}."] if some else []
 
 
 def _without(dataset: Dataset, modalities: list[str]) -> Dataset:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from tmmsrec.data.engines.duck import DuckDB
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import EventsFile, ItemsFile, Source, files, movielens
 from tmmsrec.data.sources.amazon import EVENTS, META, AmazonMeta, AmazonReviews
 from tmmsrec.data.sources.frames import FrameEvents, FrameItems
 from tmmsrec.data.sources.movielens import MovieLensFilms, MovieLensRatings
 from tmmsrec.data.sources.recbole import RecBoleInter, RecBoleItem
-from tmmsrec.data.sources.table import OBJECTS, TableEvents, TableItems
+from tmmsrec.data.sources.table import OBJECTS, TableEvents, TableItems, column_names
 from tmmsrec.data.sources.text import TextLines
 
 Format = Literal["auto", "table", "amazon", "recbole", "movielens", "text"]
@@ -70,6 +71,15 @@ def events_file(path: Path, format: Format, columns: Mapping[str, str]) -> Event
     if format == "table":
         return TableEvents(path, columns.get("user"), columns.get("item"), columns.get("time"))
     raise DataProblem(f"unknown format '{format}'; known: {', '.join(get_args(Format))}")
+
+
+def as_before(before: Mapping[str, str | None], path: Path, reader: EventsFile | ItemsFile) -> dict[str, str]:
+    """Of the columns that another table was read by, role -> name, those that this file has; none where it is no table."""
+    if not isinstance(reader, TableEvents | TableItems):
+        return {}
+    with DuckDB().open() as desk:
+        names = column_names(desk, path, every=False)
+    return {role: name for role, name in before.items() if name in names}
 
 
 def items_file(path: Path, columns: Mapping[str, str]) -> ItemsFile:
