@@ -16,6 +16,7 @@ from tmmsrec.recommender import Recommender
 from tmmsrec.study.going_on import Going
 from tmmsrec.study.path import Inputs, Outcome, Recipe, best_in_validation, whole_path
 from tmmsrec.study.run import Job, Run
+from tmmsrec.study.samples import title_of
 from tmmsrec.study.stages import Silent
 from tmmsrec.study.update import update
 from tmmsrec.study.words import remarks
@@ -190,3 +191,9 @@ def test_a_path_says_what_its_bundle_holds(raw: Path, tmp_path: Path) -> None:
     values = {n: runs[0].about["fit"]["best"] for n, runs in outcome.report.runs.items() if n not in zoo.FLOORS}
     assert outcome.report.subject == max(values, key=values.__getitem__) == outcome.recommender.about["name"]
     assert any(f"The bundle holds {outcome.report.subject}" in note for note in outcome.report.notes)
+
+
+def test_a_title_is_shown_without_what_scraping_left() -> None:
+    assert title_of({"text": "<p><b>oak chair</b> &amp; more<br/>136&nbsp;cm</p>"}) == "oak chair & more 136 cm"
+    assert title_of({"price": "5", "title": "a < b"}) == "a < b"
+    assert title_of({}) == ""

@@ -136,8 +136,8 @@ def _sample(sample: Sample, name: str) -> None:
 
     screen.say("")
     had = "; ".join(f"{i.title or i.item} ({i.note})" for i in sample.history)
-    screen.say(f"User {sample.user} had: {had}.")
-    screen.say(f"On {sample.at} {name} recommends, with the share of each part in the score:")
+    screen.tell(f"User {sample.user} had: {had}.")
+    screen.tell(f"On {sample.at} {name} recommends, with the share of each part in the score:")
     table = screen.table()
     table.add_column("item", no_wrap=True)
     table.add_column("title")
@@ -147,4 +147,6 @@ def _sample(sample: Sample, name: str) -> None:
         cells = [escape(item.item), escape(item.title), *[f"{p.share:+.2f}" for p in item.parts]]
         table.add_row(*cells, style="bold" if item.hit else "")
     screen.console().print(table)
-    screen.say(f"Taken: {sample.taken.title or sample.taken.item} ({sample.taken.item}), at place {sample.rank:,.0f} of all items.")
+    screen.tell(
+        f"Taken: {sample.taken.title or sample.taken.item} ({sample.taken.item}), at place {sample.rank:,.0f} of all items."
+    )

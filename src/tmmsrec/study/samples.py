@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from tmmsrec.data import pictures, split
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.extract.templates import clean
 from tmmsrec.recommender import Recommendation, Recommender
 
 THUMBNAIL = 88  # pixels
@@ -162,9 +164,10 @@ class _Pages:
 
 
 def title_of(fields: dict[str, Any]) -> str:
-    """The best name among an item's fields: its title, or the first text there is."""
+    """The best name among an item's fields: its title, or the first text there is; without marks left by scraping."""
     texts = {k: v for k, v in fields.items() if k != "image" and isinstance(v, str)}
-    return next((texts[k] for k in ("title", "name", "product_name") if k in texts), next(iter(texts.values()), ""))
+    found = next((texts[k] for k in ("title", "name", "product_name") if k in texts), next(iter(texts.values()), ""))
+    return (clean(pa.array([found]))[0].as_py() or "") if {"<", "&"} & {*found} else found
 
 
 def thumbnail(data: bytes) -> str:
