@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "tmmsrec"
 FLOORS = {
     "values": 1, "metrics": 1, "significance": 1, "machine": 1, "data": 1, "nn": 1, "processes": 1,
-    "training": 2, "models": 2, "extract": 2,
+    "own": 2, "training": 2, "models": 2, "extract": 2,
     "space": 3, "zoo": 3, "scoring": 3, "ranking": 3, "lists": 3, "checkpoint": 3,
     "fit": 4, "loop": 4, "lesson": 4, "sharing": 4, "optimiser": 4, "memory": 4,
     "recommender": 5,

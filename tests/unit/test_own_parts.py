@@ -125,7 +125,7 @@ class TriedAhead(Tried):
     ],
 )
 def test_what_a_backbone_promises_is_tried_out(builds: str, said: str) -> None:
-    with pytest.raises(ValueProblem, match=said):
+    with pytest.raises(ValueError, match=said):
         replace(LITTLE, backbone=Tried(builds)).build(small())
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from tmmsrec.nn.look import Look
-from tmmsrec.values import ValueProblem
 
 
 class Backbone(ABC):
@@ -49,7 +48,7 @@ def probe(backbone: Backbone, encoder: nn.Module, width: int, length: int) -> No
     """Try out what a backbone promises on two random histories, once for each backbone, width and length.
 
     Raises:
-        ValueProblem: it takes other arguments, gives another shape, or calls itself causal and changes a state by what comes later.
+        ValueError: it takes other arguments, gives another shape, or calls itself causal and changes a state by what comes later.
     """
     parameter = next(encoder.parameters(), torch.empty(0))
     if (backbone, width, length) in _probed or parameter.is_meta:
@@ -63,14 +62,14 @@ def probe(backbone: Backbone, encoder: nn.Module, width: int, length: int) -> No
         try:
             states, changed = (encoder.eval()(one, mask) for one in (x, other))
         except TypeError as problem:
-            raise ValueProblem(f"{name}: what it builds takes (x [B, L, d], mask [B, L] or None): {problem}") from problem
+            raise ValueError(f"{name}: what it builds takes (x [B, L, d], mask [B, L] or None): {problem}") from problem
         finally:
             encoder.train(was)
     if states.shape != x.shape:
-        raise ValueProblem(f"{name} gave {[*states.shape]} for streams of {[*x.shape]}: a backbone gives a vector for every step")
+        raise ValueError(f"{name} gave {[*states.shape]} for streams of {[*x.shape]}: a backbone gives a vector for every step")
     ahead = float((states - changed)[:, : length // 2].abs().max()) if length > 1 else 0.0
     if backbone.causal and ahead > _NOISE * max(1.0, float(states.abs().max())):
-        raise ValueProblem(
+        raise ValueError(
             f"{name} calls itself causal, but what comes later changes a state by {ahead:.3g}: each step would see its own target. "
             "Let it read earlier steps only, or say causal = False"
         )
