@@ -155,6 +155,15 @@ def test_a_part_from_elsewhere_is_known_once_it_is_defined():
     assert values.change(zoo.SASREC, "time", "OfAnother").time == OfAnother()
 
 
+def test_a_file_of_parts_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
+    (tmp_path / "broken_parts").mkdir()
+    (tmp_path / "broken_parts" / "__init__.py").write_text("")
+    (tmp_path / "broken_parts" / "bad.py").write_text("import nothing_of_this_name")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(values.ValueProblem, match=r"bad\.py cannot be imported: No module named 'nothing_of_this_name'"):
+        values._imported("broken_parts.bad")
+
+
 def test_an_installed_package_announces_its_parts_by_an_entry_point(tmp_path):
     """In a program of its own, for such modules are looked for once."""
     (tmp_path / "elsewhere.py").write_text(
