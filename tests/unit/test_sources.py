@@ -175,6 +175,17 @@ def test_a_field_that_only_the_last_object_has_is_found(tmp_path: Path) -> None:
     assert items_of(TableItems(write(tmp_path / "i.jsonl", "\n".join(lines))))["x"] == {"title": "late"}
 
 
+def test_ids_within_objects_are_named_by_both_keys(tmp_path: Path) -> None:
+    lines = [{"user": {"id": f"u{n}", "name": {"last": "x"}}, "item": {"id": n}, "ts": 1420588800 + n} for n in range(3)]
+    path = write(tmp_path / "nested.jsonl", "\n".join(map(json.dumps, lines)))
+    expected = [(f"u{n}", str(n), str(1420588800 + n)) for n in range(3)]
+    assert events_of(TableEvents(path)) == events_of(TableEvents(path, user="user.id", item="item.id")) == expected
+    flat = write(tmp_path / "flat.jsonl", json.dumps({"user.id": "a", "user": {"id": "b"}, "item": "i", "ts": 1420588800}))
+    assert events_of(TableEvents(flat, user="user.id"))[0][0] == "a"
+    with pytest.raises(DataProblem, match=r"no column 'user' for the user; did you mean .* It has: user.id, user.name.last"):
+        events_of(TableEvents(path, user="user"))
+
+
 def test_tables_at_hand() -> None:
     table = pa.table({"user": ["a", "b"], "item": [1, 2], "time": [1420588800, 1420588801]})
     assert (

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import ibis
@@ -166,7 +167,20 @@ def json_keys(desk: Desk, path: Path) -> list[str]:
 
 def first_keys(path: Path) -> list[str]:
     """The keys of the first thousand objects of a JSON lines file; raises DataProblem for a line that is no object."""
-    keys: dict[str, None] = {}
+    return list(dict.fromkeys(key for one in _first_objects(path) for key in one))
+
+
+def first_names(path: Path) -> list[str]:
+    """The same, but for an object within an object the names of what it holds, KEY.KEY, in its place."""
+    return list(dict.fromkeys(name for one in _first_objects(path) for name in _names_in(one)))
+
+
+def _names_in(found: dict[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in found.items():
+        yield from _names_in(value, f"{above}{key}.") if isinstance(value, dict) and value else [above + key]
+
+
+def _first_objects(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(first_lines(path, 1000), start=1):
         if not line.strip():
             continue
@@ -178,8 +192,7 @@ def first_keys(path: Path) -> list[str]:
             ) from None
         if not isinstance(found, dict):
             raise DataProblem(f"line {number} of {path} is JSON but no object; one object a line is needed")
-        keys.update(dict.fromkeys(found))
-    return list(keys)
+        yield found
 
 
 def json_text(key: str) -> str:
@@ -188,8 +201,16 @@ def json_text(key: str) -> str:
 
 
 def json_id(key: str) -> str:
-    """SQL for a key's value as text exactly as it stands, for ids; lists and objects as in ``json_text``."""
-    path = sql_text('$."' + key.replace('"', '\\"') + '"')
+    """SQL for a key's value as text exactly as it stands, for ids; lists and objects as in ``json_text``.
+
+    Where no key is called so, "user.id" is the key id of the object user.
+    """
+    whole = _json_id([key])
+    return whole if "." not in key else f"coalesce({whole}, {_json_id(key.split('.'))})"
+
+
+def _json_id(keys: list[str]) -> str:
+    path = sql_text("$" + "".join('."' + key.replace('"', '\\"') + '"' for key in keys))
     joined = f"array_to_string(from_json(json_extract(json, {path}), '[\"VARCHAR\"]'), ' ')"
     return (
         f"CASE json_type(json, {path}) WHEN 'ARRAY' THEN {joined} WHEN 'OBJECT' THEN NULL "

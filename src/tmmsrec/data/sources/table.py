@@ -83,7 +83,7 @@ def column_names(desk: Desk, path: Path, *, every: bool) -> list[str]:
     if kind in OBJECTS:
         if every:
             return files.json_keys(desk, path)
-        return files.first_keys(path)
+        return files.first_names(path)
     if kind in TEXTS:
         return split_header(path, "\t" if kind == ".tsv" else None)[1]
     raise DataProblem(f"{path}: files ending in '{kind}' are not known; give csv, tsv, jsonl or parquet, plain, .gz or .zst")
