@@ -74,6 +74,8 @@ def test_what_it_refuses_to_start_with(bundle, tmp_path):
     assert "can be reached from elsewhere" in done.stderr
     (tmp_path / "empty").write_text("\n")
     assert "holds no token" in run(bundle, "--token-file", tmp_path / "empty").stderr
+    assert "--token-file" in (said := run(bundle, "--token-file", tmp_path / "gone").stderr)
+    assert "No such file" in said
     assert "printable ASCII" in run(bundle, env={"TMMSREC_TOKEN": "two words"}).stderr
     done = run(tmp_path / "nowhere", "--port", "0")
     assert done.exit_code == 2
@@ -83,6 +85,14 @@ def test_what_it_refuses_to_start_with(bundle, tmp_path):
     assert done.exit_code == 2
     assert "choose another with --port" in done.stderr
     assert "no folder or file of pictures" in run(bundle, "--port", "0", "--images", tmp_path / "gone").stderr
+
+
+def test_requests_are_logged_where_that_is_asked_for(bundle):
+    for options, told in (((), False), (("--access-log",), True)):
+        with server(bundle, *options) as (process, port):
+            assert call(port, "GET", "/v1/nothing")[0] == 404
+            process.terminate()
+            assert ('"GET /v1/nothing HTTP/1.1" 404' in process.communicate(timeout=60)[1]) == told
 
 
 def test_signals_and_swaps_cost_no_request(bundle):

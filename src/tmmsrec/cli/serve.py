@@ -34,6 +34,7 @@ def serve(
     threads: Annotated[int, typer.Option(min=1, help="Threads for tensor work.")] = 1,
     together: Annotated[int, typer.Option(min=1, max=512, help="Most questions answered in one batch.")] = 64,
     max_body: Annotated[int, typer.Option(min=1024, help="Most bytes of a request.")] = 8 * 2**20,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Write a line for every request to standard error.")] = False,
 ) -> None:
     """Answer requests over HTTP, with a page to look into the bundle."""
     import torch
@@ -54,10 +55,10 @@ def serve(
     listening = _listen(host, port)
     with listening:
         service = Service(Serving(bundle, beside, images, data, read_only, together, max_body, token, _search(ann)))
-        _run(service, listening, host)
+        _run(service, listening, host, access_log)
 
 
-def _run(service: Service, listening: socket.socket, host: str) -> None:
+def _run(service: Service, listening: socket.socket, host: str, access_log: bool) -> None:
     import logging
 
     import uvicorn
@@ -65,9 +66,15 @@ def _run(service: Service, listening: socket.socket, host: str) -> None:
     from tmmsrec.serve.app import application
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("tmmsrec.serve").setLevel(logging.INFO)
+    for name in ("tmmsrec.serve", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.INFO)
     config = uvicorn.Config(
-        application(service), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=30, lifespan="on"
+        application(service),
+        log_config=None,
+        access_log=access_log,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+        lifespan="on",
     )
     port = listening.getsockname()[1]
     named = f"[{host}]" if ":" in host else host
