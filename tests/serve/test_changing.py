@@ -72,7 +72,7 @@ def test_a_picture_that_is_none_is_said_and_not_kept(client, bundle):
         ({"id": "N", "title": ["a"]}, "items[1]", "must be string"),
         ({"id": "N", "image": "/etc/passwd"}, "items[1].image", "base64"),
         ({"id": "N", "picture": "%%%"}, "items[1].picture", "base64"),
-        ({"id": "N", "picture": 5}, "items[1].picture", "valid string"),
+        ({"id": "N", "picture": 5}, "items[1].picture", "must be text, got 5"),
     ],
 )
 def test_one_bad_item_and_none_is_taken(client, item, where, said):

@@ -92,6 +92,21 @@ def install(app: FastAPI) -> None:
         return answer(500, "the service failed at this request; its log says how")
 
 
+# By pydantic's kind of problem.
+_WORDS = {
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "too_long": "may have {max_length:,} entries, and has more",
+    "too_short": "must have at least {min_length:,}",
+    "list_type": "must be a list",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+}
+
+
 def _said(error: Any) -> str:
     """What is wrong, in words for whoever wrote the request."""
     if error["type"] == "missing" and error["loc"] == ("body",):
@@ -103,4 +118,8 @@ def _said(error: Any) -> str:
         return "is missing; give it a value"
     if error["type"] == "extra_forbidden":
         return "there is no such field here; leave it out or correct its name (/openapi.json lists them)"
+    if error["type"] in _WORDS:
+        given = error.get("input")
+        got = f", got {json.dumps(given)}" if isinstance(given, (str, int, float, type(None))) else ""
+        return _WORDS[error["type"]].format(**error.get("ctx", {})) + got
     return str(error["msg"]).removeprefix("Value error, ")
