@@ -371,3 +371,8 @@ def test_a_user_with_one_event_gives_a_pair_and_no_history():
     pairs = Rows.of(train, 0, "event")
     assert list(zip(pairs.users, log.items[pairs.last], strict=True)) == [(0, 1), (1, 4), (1, 5), (1, 6)]
     assert Rows.of(train, 5, "event").users.tolist() == [1, 1]
+
+
+def test_a_share_in_percent_is_told():
+    with pytest.raises(DataProblem, match=r"lies between 0 and .5, got 10; 10 % are 0.1"):
+        ColdItems(10)

@@ -175,6 +175,12 @@ def test_a_field_that_only_the_last_object_has_is_found(tmp_path: Path) -> None:
     assert items_of(TableItems(write(tmp_path / "i.jsonl", "\n".join(lines))))["x"] == {"title": "late"}
 
 
+def test_histories_that_recbole_cut_beforehand_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "ml.train.inter", "user_id:token\titem_id_list:token_seq\titem_id:token\n1\t5 6\t7\n")
+    with pytest.raises(DataProblem, match=r"histories that were cut beforehand \('item_id_list:token_seq'\)"):
+        events_of(RecBoleInter(path))
+
+
 def test_ids_within_objects_are_named_by_both_keys(tmp_path: Path) -> None:
     lines = [{"user": {"id": f"u{n}", "name": {"last": "x"}}, "item": {"id": n}, "ts": 1420588800 + n} for n in range(3)]
     path = write(tmp_path / "nested.jsonl", "\n".join(map(json.dumps, lines)))

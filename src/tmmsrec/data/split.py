@@ -218,7 +218,8 @@ class ColdItems(Split):
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 0.5:
-            raise DataProblem(f"ColdItems.share lies between 0 and .5, got {self.share}")
+            hint = f"; {self.share:g} % are {self.share / 100:g}" if 1 <= self.share < 50 else ""
+            raise DataProblem(f"ColdItems.share lies between 0 and .5, got {self.share:g}{hint}")
 
     @property
     def said(self) -> str:

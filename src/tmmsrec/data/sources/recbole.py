@@ -25,6 +25,12 @@ class RecBoleInter:
     def events(self, desk: Desk) -> Events:
         """Read user_id, item_id and timestamp; raises DataProblem for a missing one."""
         raw, types = _read(desk, self.path)
+        cut = next((name for name, kind in types.items() if kind == "token_seq"), None)
+        if cut is not None and columns.find(list(types), columns.TIME) is None:
+            raise DataProblem(
+                f"{self.path} holds histories that were cut beforehand ('{cut}:token_seq') and no times; "
+                "give the .inter file of single events, with user_id, item_id and timestamp"
+            )
         names = list(types)
         user = columns.choose(names, None, columns.USER, "user", self.path)
         item = columns.choose(names, None, columns.ITEM, "item", self.path)
