@@ -339,6 +339,10 @@ def test_recommend_in_every_way(out: Path) -> None:
     said = call("recommend", bundle, "--history", history, "--at", "2021-09-01", "-k", 3, "--explain").stdout
     assert "image" in said
     assert "most popular" in call("recommend", bundle, "--history", "").stdout
+    pairs = json.dumps([[items[0], "2021-05-01"], [items[1], 1625000000]])
+    assert call("recommend", bundle, "--history", pairs, "--at", "2021-09-01", "-k", 3, "--explain").stdout == said
+    assert "history[1]" in call("recommend", bundle, "--history", f'[["{items[0]}", 5], "x"]', code=2).stderr
+    assert "is no JSON" in call("recommend", bundle, "--history", "[A0001@2021-01-01", code=2).stderr
 
 
 def test_only_items_whose_fields_are_so_and_those_alike(out: Path) -> None:

@@ -29,7 +29,10 @@ Explain = Annotated[bool, typer.Option("--explain", help="Show each modality's s
 def recommend(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
     user: Annotated[str | None, typer.Option(help="A known user.")] = None,
-    history: Annotated[str | None, typer.Option(help="ITEM@TIME,ITEM@TIME,... with ISO dates or seconds; '' for nobody's.")] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(help="ITEM@TIME,ITEM@TIME,... with ISO dates or seconds, or as JSON [[ITEM, TIME], ...]; '' for nobody's."),
+    ] = None,
     at: Annotated[str | None, typer.Option(help="The moment of the request; now by default.")] = None,
     k: Count = 10,
     exclude_seen: OwnSeen = None,
@@ -115,9 +118,11 @@ def table(found: list[Recommendation], *, shares: bool) -> Any:
 
 
 def events(text: str) -> list[tuple[str, Any]]:
-    """ITEM@TIME,ITEM@TIME as (item, time) pairs; raises DataProblem naming the place."""
+    """ITEM@TIME,ITEM@TIME, or pairs in JSON, as (item, time) pairs; raises DataProblem naming the place."""
     from tmmsrec.data.problems import DataProblem
 
+    if text.lstrip().startswith("["):
+        return _pairs(text)
     found = []
     for place, one in enumerate(part for part in text.split(",") if part.strip()):
         item, mark, time = one.strip().rpartition("@")
@@ -125,6 +130,22 @@ def events(text: str) -> list[tuple[str, Any]]:
             raise DataProblem(f"history[{place}]: '{one.strip()}' is no ITEM@TIME, like A0042@2022-03-01")
         found.append((item, moment(time)))
     return found
+
+
+def _pairs(text: str) -> list[tuple[str, Any]]:
+    """[[item, time], ...] as pairs, for ids that hold a comma or a blank at an end."""
+    import json
+
+    from tmmsrec.data.problems import DataProblem
+
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as problem:
+        raise DataProblem(f"the history is no JSON: {problem}; write [[item, time], ...] or ITEM@TIME,ITEM@TIME") from None
+    for place, one in enumerate(given):
+        if not isinstance(one, list) or len(one) != 2:
+            raise DataProblem(f"history[{place}]: {json.dumps(one)} is no [item, time]")
+    return [(item, time) for item, time in given]
 
 
 def conditions(given: list[str] | None) -> dict[str, Any] | None:
