@@ -389,6 +389,31 @@ def test_an_item_gets_the_text_and_picture_it_lacked(shelf):
     assert after.features["image"].present[row]
 
 
+def test_known_items_are_renewed_where_that_is_asked_for(shelf):
+    inputs = night(shelf)
+    update(shelf / "bundle", inputs, LITTLE)
+    before = Recommender.load(shelf / "bundle").dataset
+    row, other = before.catalog.ids.row("N-red"), before.catalog.ids.row("B000")
+    rows = [
+        ("item_id", "title", "weight", "image"),
+        ("N-red", "blue coat", "2", ""),
+        ("B000", before.catalog.describe(other)["title"], "", ""),
+    ]
+    with (shelf / "items.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert not update(shelf / "bundle", inputs, LITTLE).changed
+    done = update(shelf / "bundle", inputs, LITTLE, renew=True)
+    after = Recommender.load(shelf / "bundle").dataset
+    assert (done.told["merged"]["items"]["renewed"], done.told["merged"]["items"]["completed"]) == (1, 0)
+    assert after.catalog.describe(row)["title"] == "blue coat"
+    text = [data.features["text"].rows for data in (before, after)]
+    assert not np.array_equal(text[0][row], text[1][row])
+    assert np.array_equal(text[0][other], text[1][other])
+    assert np.array_equal(before.features["image"].rows, after.features["image"].rows)
+    assert not update(shelf / "bundle", inputs, LITTLE, renew=True).changed
+    assert "1 known items have another text" in "\n".join(update_words.came(done.told["merged"]))
+
+
 def test_columns_that_were_named_at_first_are_found_again(shelf, tmp_path_factory):
     raw = tmp_path_factory.mktemp("raw")
     rows = [f"k{u},i{(u + n) % 9},2024-01-{n + 1:02}" for u in range(12) for n in range(6)]

@@ -20,6 +20,7 @@ def update(
     interactions: Annotated[Path, typer.Option(help=f"New events; those that are known are left out. {options.EVENTS}")],
     items: Annotated[Path | None, typer.Option(help="An item table that has the new items; it may have all.")] = None,
     images: options.Images = None,
+    renew_items: Annotated[bool, typer.Option("--renew-items", help="Known items take the table's texts and numbers.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the bundle there; in its own place when left out.")] = None,
     format: options.Format = "auto",
     user_column: options.Column = None,
@@ -44,7 +45,7 @@ def update(
     inputs = Inputs(interactions, items, images, format, columns)  # type: ignore[arg-type]
     how = Going(epochs=epochs, rate=rate, tolerance=tolerance, changes=tuple(training or ()), seed=seed)
     with screen.Screen(quiet=quiet, epochs=True) as listener:
-        done = do(bundle, inputs, how, out=out, time=time, listener=listener)  # type: ignore[arg-type]
+        done = do(bundle, inputs, how, out=out, time=time, renew=renew_items, listener=listener)  # type: ignore[arg-type]
     told(done, interactions)
 
 

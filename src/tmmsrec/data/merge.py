@@ -111,7 +111,9 @@ def in_type_of(given: Ids, known: Ids, origin: str) -> pa.Array:
     return ids.cast(pa.int64()).cast(kind)
 
 
-def read_items(dataset: Dataset, met: pa.Array, source: ItemsFile, pictures: Pictures | None) -> tuple[pa.Table, list[str]]:
+def read_items(
+    dataset: Dataset, met: pa.Array, source: ItemsFile, pictures: Pictures | None, *, renew: bool = False
+) -> tuple[pa.Table, list[str]]:
     """What an item table says that a Dataset does not know yet: of new items, and what known ones lack.
 
     Where the Dataset was prepared with the whole catalogue, all items of the table are taken, else those that have events.
@@ -121,6 +123,7 @@ def read_items(dataset: Dataset, met: pa.Array, source: ItemsFile, pictures: Pic
         met: new item ids that have events.
         source: the table.
         pictures: where pictures are.
+        renew: also known items of which the table says something else than the Dataset.
 
     Returns:
         A table with the columns id, fields and image (a picture's name in ``pictures``), and the names of columns left out.
@@ -133,9 +136,23 @@ def read_items(dataset: Dataset, met: pa.Array, source: ItemsFile, pictures: Pic
     with DuckDB().open() as desk:
         known = known_items(desk, ibis.memtable(pa.table({"item": every})), source.items(desk), everything=whole)
     asked = pc.invert(pc.is_in(known.table["id"], value_set=pa.array(_complete(dataset), dataset.catalog.ids.array.type)))
+    if renew:
+        asked = pc.or_(asked, _told_otherwise(dataset, known.table))
     told, _ = known.chosen(np.asarray(pc.and_(known.table["listed"], asked).to_numpy(), dtype=np.bool_), pictures)
     has = dataset.catalog.fields.column_names
     return told.select([c for c in told.column_names if c in ("id", *has)]), [c for c in known.texts if c not in has]
+
+
+def _told_otherwise(dataset: Dataset, told: pa.Table) -> pa.Array:
+    """[n] bool, which rows of a table have another value in a field than the known item; a value that is missing says nothing."""
+    at = pc.index_in(told["id"].combine_chunks(), value_set=dataset.catalog.ids.array)
+    found = pa.array(np.zeros(told.num_rows, np.bool_))
+    for field in dataset.catalog.fields.schema:
+        if field.name in told.column_names and field.name not in ("id", "image"):
+            had = dataset.catalog.fields[field.name].combine_chunks().take(at)
+            now = told[field.name].combine_chunks().cast(field.type)
+            found = pc.or_(found, pc.fill_null(pc.not_equal(now, had), False))
+    return found
 
 
 def _complete(dataset: Dataset) -> list[Any]:

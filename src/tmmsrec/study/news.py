@@ -46,11 +46,13 @@ class News:
     def something(self) -> bool:
         """Whether anything came that was not there."""
         items = self.counts["items"]
-        return bool(self.counts["events"]["added"] or items["new"] or items["completed"])
+        return bool(self.counts["events"]["added"] or items["new"] or items["completed"] or items["renewed"])
 
 
-def merged(state: State, encoders: Encoders, inputs: Inputs, time: TimeChoice, listener: Listener) -> News:
+def merged(state: State, encoders: Encoders, inputs: Inputs, time: TimeChoice, listener: Listener, *, renew: bool = False) -> News:
     """Read what a person brings and put it into the data of a bundle; nothing is written.
+
+    With ``renew`` known items take what the item table says of them otherwise.
 
     Raises:
         DataProblem: input that cannot be used; the message names file and place.
@@ -60,9 +62,9 @@ def merged(state: State, encoders: Encoders, inputs: Inputs, time: TimeChoice, l
     listener.stage(f"{events.read:,} events read from {inputs.interactions}")
     known = state.dataset.catalog.ids.array
     met = pc.unique(events.items.filter(pc.invert(pc.is_in(events.items, value_set=known))))
-    told, pictures, unused = _told(state.dataset, met, inputs)
+    told, pictures, unused = _told(state.dataset, met, inputs, renew)
     items = pa.concat_tables([told, _untold(told, met)])
-    return taken(state, encoders, Brought(events, items, pictures, tuple(unused)), listener)
+    return taken(state, encoders, Brought(events, items, pictures, tuple(unused), renew), listener)
 
 
 def _columns(dataset: Dataset, inputs: Inputs) -> dict[str, str]:
@@ -86,12 +88,14 @@ class Brought:
             there, and known items that something new is told of.
         pictures: where the pictures are that the items' column ``image`` names.
         unused: columns that the catalogue does not have.
+        renew: what is told of a known item takes the place of what it had.
     """
 
     events: NewEvents
     items: pa.Table
     pictures: Pictures | None = None
     unused: tuple[str, ...] = ()
+    renew: bool = False
 
 
 def taken(state: State, encoders: Encoders, brought: Brought, listener: Listener) -> News:
@@ -101,8 +105,9 @@ def taken(state: State, encoders: Encoders, brought: Brought, listener: Listener
         DataProblem: an encoder of the bundle that this version cannot use, or values that do not suit the catalogue.
     """
     events, items, dropped = _as_required(state.dataset, brought.events, brought.items)
+    brought = replace(brought, items=items)
     before = state.dataset
-    state, added = _with_items(state, items, brought.pictures, encoders, listener)
+    state, added = _with_items(state, brought, encoders, listener)
     found = merge(state.dataset, events)
     counts = {**found.counts, "items": _counted(added, brought.unused, before, state.dataset)}
     counts["events"]["of_items_lacking_modalities"] = dropped
@@ -112,7 +117,7 @@ def taken(state: State, encoders: Encoders, brought: Brought, listener: Listener
     return News(with_log(state, _named(found.dataset, counts)), found.old, counts)
 
 
-def _told(dataset: Dataset, met: pa.Array, inputs: Inputs) -> tuple[pa.Table, Pictures | None, list[str]]:
+def _told(dataset: Dataset, met: pa.Array, inputs: Inputs, renew: bool) -> tuple[pa.Table, Pictures | None, list[str]]:
     """What the item table says that is not known, where its pictures are, and its columns that the bundle has no use for."""
     nothing = pa.table({"id": pa.array([], dataset.catalog.ids.array.type)})
     where = inputs.images
@@ -123,7 +128,7 @@ def _told(dataset: Dataset, met: pa.Array, inputs: Inputs) -> tuple[pa.Table, Pi
     if where is None and holds_pictures(Path(inputs.items)):
         where = str(inputs.items)
     pictures = open_pictures(where) if where is not None else None
-    told, unused = read_items(dataset, met, items_file(Path(inputs.items), dict(inputs.columns)), pictures)
+    told, unused = read_items(dataset, met, items_file(Path(inputs.items), dict(inputs.columns)), pictures, renew=renew)
     return told.set_column(0, "id", told["id"].cast(dataset.catalog.ids.array.type)), pictures, unused
 
 
@@ -144,19 +149,18 @@ def _as_required(dataset: Dataset, events: NewEvents, items: pa.Table) -> tuple[
     return kept, items.filter(pc.invert(out)), len(events) - len(kept)
 
 
-def _with_items(
-    state: State, items: pa.Table, pictures: Pictures | None, encoders: Encoders, listener: Listener
-) -> tuple[State, list[Added]]:
-    """The State with items added, or known ones completed; the pictures' names stand in the catalogue."""
-    records = [r for r in (_record(one, state.dataset, pictures) for one in items.to_pylist()) if r is not None]
+def _with_items(state: State, brought: Brought, encoders: Encoders, listener: Listener) -> tuple[State, list[Added]]:
+    """The State with items added, or known ones completed or renewed; the pictures' names stand in the catalogue."""
+    records = [r for r in (_record(one, state.dataset, brought) for one in brought.items.to_pylist()) if r is not None]
     if not records:
         return state, []
     state, added = with_items(state, records, encoders, listener.counting)
-    return _picture_names(state, items, {a.item for a in added}), added
+    return _picture_names(state, brought.items, {a.item for a in added}), added
 
 
-def _record(told: dict[str, Any], dataset: Dataset, pictures: Pictures | None) -> dict[str, Any] | None:
-    """What to add of an item: all that is told of a new one, of a known one what it lacks; None where that is nothing.
+def _record(told: dict[str, Any], dataset: Dataset, brought: Brought) -> dict[str, Any] | None:
+    """What to add of an item: all that is told of a new one, of a known one what it lacks, or has otherwise where it is renewed;
+    None where that is nothing.
 
     Its picture is read when it is encoded: all pictures together may be more than memory holds.
     """
@@ -165,11 +169,12 @@ def _record(told: dict[str, Any], dataset: Dataset, pictures: Pictures | None) -
         row = dataset.catalog.ids.row(item)
         has = dataset.catalog.describe(row)
         pictured = "image" in dataset.features and bool(dataset.features["image"].present[row])
-        said = {k: v for k, v in said.items() if (not pictured if k == "image" else k not in has)}
+        other = {k for k, v in said.items() if k not in has or (brought.renew and str(has[k]) != str(v))}
+        said = {k: v for k, v in said.items() if (not pictured if k == "image" else k in other)}
         if not said:
             return None
     if "image" in said:
-        said["image"] = partial(pictures.read, said["image"]) if pictures is not None else None
+        said["image"] = partial(brought.pictures.read, said["image"]) if brought.pictures is not None else None
     return {"id": item, **said}
 
 
@@ -194,6 +199,7 @@ def _counted(added: list[Added], unused: tuple[str, ...], before: Dataset, datas
         "new_without_text_or_picture": sum(not a.modalities for a in new),
         "new_lacking": {m: sum(m not in a.modalities for a in new) for m in sorted(dataset.features)},
         "completed": sum(_has(dataset, a.item) > _has(before, a.item) for a in added if not a.new),
+        "renewed": sum(_renewed(before, dataset, a.item) for a in added if not a.new),
         "columns_left_out": list(unused),
     }
 
@@ -202,6 +208,12 @@ def _has(dataset: Dataset, item: Any) -> set[str]:
     """The features and texts that an item has; a picture's name alone is no picture."""
     row = dataset.catalog.ids.row(item)
     return {f"features {m}" for m, f in dataset.features.items() if f.present[row]} | {*dataset.catalog.describe(row)} - {"image"}
+
+
+def _renewed(before: Dataset, after: Dataset, item: Any) -> bool:
+    """Whether a field that an item had is another now."""
+    had, has = (data.catalog.describe(data.catalog.ids.row(item)) for data in (before, after))
+    return any(has[name] != value for name, value in had.items() if name != "image")
 
 
 def _named(dataset: Dataset, counts: dict[str, Any]) -> Dataset:

@@ -60,6 +60,7 @@ def update(
     *,
     out: Path | None = None,
     time: TimeChoice = "auto",
+    renew: bool = False,
     listener: Listener | None = None,
 ) -> Updated:
     """Merge new events and items into a bundle and train on, from its weights; taken up where it was left.
@@ -74,6 +75,7 @@ def update(
         how: how training goes on; as ``Going()`` says when left out.
         out: where the bundle is written; in its own place when left out.
         time: unit of the times; as in the bundle's own data by default.
+        renew: known items take what the item table says of them otherwise, and their features are made anew.
         listener: told of the progress.
 
     Raises:
@@ -86,7 +88,7 @@ def update(
     training = how.training(replace(_first_training(about), refit=_refitted(about)))
     with _workplace(target) as work:
         listener.stage(f"bundle of {state.dataset!r}")
-        news = merged(state, encoders, inputs, time, listener)
+        news = merged(state, encoders, inputs, time, listener, renew=renew)
         if not news.something:
             return _nothing(target, Path(folder), state, about, encoders, news)
         base = values.key((Path(folder) / bundle.HEAD).read_text(encoding="utf-8"))

@@ -38,6 +38,8 @@ def came(counts: Mapping[str, Any]) -> list[str]:
     said.append(f"Items: {items['new']:,} are new, {items['new_without_text_or_picture']:,} of them without text or picture.")
     if items["completed"]:
         said.append(f"  {items['completed']:,} known items got a text or picture that they lacked.")
+    if items["renewed"]:
+        said.append(f"  {items['renewed']:,} known items have another text or number now.")
     if items["columns_left_out"]:
         said.append(f"  Columns that the bundle's items do not have were left out: {', '.join(items['columns_left_out'])}.")
     return said
