@@ -149,8 +149,10 @@ def test_times_as_text_mean_the_same(spark: Spark) -> None:
         with engine.open() as desk:
             here = desk.keep(desk.taken(table))
             kinds = {kind: (row["many"], row["first"]) for kind, row in _kinds(here).items()}
-            every = here.filter(here.time.notnull()).mutate(s=seconds(here.time, "s"), iso=seconds(here.time, "iso"))
-            told.append((kinds, desk.fetched(every.select("position", "iso"), "position").to_pylist()))
+            every = here.filter(here.time.notnull()).mutate(
+                iso=seconds(here.time, "iso"), local=seconds(here.time, "iso", "America/St_Johns")
+            )
+            told.append((kinds, desk.fetched(every.select("position", "iso", "local"), "position").to_pylist()))
     assert told[0] == told[1]
     assert set(told[0][0]) == {"missing", "s", "ms", "us", "ns", "small", "iso", "other"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import ibis
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmmsrec.data.prepare import Preparation
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.times import detect, seconds
 
@@ -64,6 +66,41 @@ def test_typed_columns(kind: pa.DataType) -> None:
     zone = getattr(kind, "tz", None)
     told = "of America/New_York, told in UTC" if zone == "America/New_York" else "taken as UTC"
     assert said.endswith(f"{told}, 2016-09-01 .. 2016-09-02")
+
+
+ZONED = [
+    "2024-03-01 12:00", "2024-07-01T12:00:00.5", "2024-03-31 01:59:59", "2024-03-31 02:30", "2024-10-27 02:30",
+    "2024-10-27 03:00", "1979-12-31 23:30", "2024-07-01", "1.7.2024 12:00", "2024-07-01T12:00:00Z", "2024-07-01T12:00:00-04:00",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Pacific/Apia"])
+def test_clocks_without_an_offset_are_those_of_the_zone(zone: str) -> None:
+    table = ibis.memtable(pa.table({"time": ZONED, "position": pa.array(range(len(ZONED)))}))
+    found = detect(table, "auto", str, zone)
+    told = table.select(t=seconds(table.time, found.unit, zone), position=table.position).order_by("position")
+    read = told.to_pyarrow()["t"].to_pylist()
+    assert found.said.startswith(f"dates as text, {zone} where no offset is written")
+    clocks = [datetime.fromisoformat(t).replace(tzinfo=ZoneInfo(zone), microsecond=0) for t in ZONED[:7]]
+    assert read[:7] == [int(clock.timestamp()) for clock in clocks]
+    assert read[7] == 1_719_792_000  # a day stays the day that it is
+    assert read[8] == read[1]
+    assert read[9:] == [1_719_835_200, 1_719_835_200 + 4 * 3600]
+
+
+def test_timestamps_without_a_zone_are_those_of_the_zone() -> None:
+    noon = datetime(2024, 7, 1, 12)
+    for kind, hour in ((pa.timestamp("us"), 10), (pa.timestamp("us", "UTC"), 12), (pa.timestamp("us", "Europe/Berlin"), 10)):
+        given = noon.replace(tzinfo=ZoneInfo(kind.tz)) if kind.tz else noon
+        table = ibis.memtable(pa.table({"time": pa.array([given], kind), "position": [0]}))
+        found = detect(table, "auto", str, "Europe/Berlin")
+        told = table.select(t=seconds(table.time, found.unit, "Europe/Berlin")).to_pyarrow()["t"].to_pylist()
+        assert told == [1_719_792_000 + hour * 3600]
+
+
+def test_a_zone_that_is_none_is_named() -> None:
+    with pytest.raises(DataProblem, match=r"'Europe/Berln' is no time zone \(did you mean 'Europe/Berlin'\?\)"):
+        Preparation(zone="Europe/Berln")
 
 
 @settings(max_examples=8, deadline=None)

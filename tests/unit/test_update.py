@@ -24,7 +24,7 @@ from tmmsrec import values, zoo
 from tmmsrec.checkpoint import read_tensors
 from tmmsrec.cli import app
 from tmmsrec.data.interactions import Interactions
-from tmmsrec.data.prepare import prepare_from
+from tmmsrec.data.prepare import Preparation, prepare_from
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import ByTime, LeaveOneOut, Part
 from tmmsrec.recommender import Recommender
@@ -387,6 +387,19 @@ def test_an_item_gets_the_text_and_picture_it_lacked(shelf):
     assert done.told["kept"] == OLD_WEIGHTS  # no event was added
     assert after.features["text"].present[row]
     assert after.features["image"].present[row]
+
+
+def test_clocks_are_read_in_the_zone_of_the_first_files(tmp_path):
+    def told(name, hour, ahead):
+        rows = [f"u{u},i{(u + n) % 9},2024-07-{n + 1:02} {hour}:30{ahead}" for u in range(12) for n in range(6)]
+        (tmp_path / name).write_text("\n".join(["user,item,time", *rows]) + "\n")
+        return tmp_path / name
+
+    local = prepare_from(told("local.csv", 12, ""), how=Preparation(zone="Europe/Berlin"), name="shop")
+    assert local.fingerprint == prepare_from(told("utc.csv", 10, "Z"), name="shop").fingerprint
+    Recommender(zoo.MARKOV, zoo.MARKOV.build(local), local).save(tmp_path / "bundle")
+    assert not update(tmp_path / "bundle", Inputs(tmp_path / "local.csv"), LITTLE).changed
+    assert not update(tmp_path / "bundle", Inputs(tmp_path / "utc.csv"), LITTLE).changed
 
 
 def test_known_items_are_renewed_where_that_is_asked_for(shelf):

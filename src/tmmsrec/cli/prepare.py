@@ -23,6 +23,7 @@ Duplicates = Annotated[str, typer.Option(help="Events that repeat user, item and
 Require = Annotated[str, typer.Option(help="Drop items without these: text, image or text,image.")]
 Catalogue = Annotated[str, typer.Option(help="Items with events only, or all of the item table: events or all.")]
 Time = Annotated[str, typer.Option(help="Unit of the times: auto, s, ms, us, ns or iso.")]
+Zone = Annotated[str, typer.Option("--time-zone", help="Of clock times without an offset: Europe/Berlin.")]
 Column = Annotated[str | None, typer.Option(help="Its name in the interactions, where it cannot be guessed.")]
 ItemsColumn = Annotated[str | None, typer.Option(help="Its name in the item table, where it cannot be guessed.")]
 Items = Annotated[Path | None, typer.Option(help="The item table.")]
@@ -60,6 +61,7 @@ def prepare(
     require: Require = "",
     catalogue: Catalogue = "events",
     time: Time = "auto",
+    time_zone: Zone = "UTC",
     engine: EngineName = "duckdb",
     spark_url: SparkUrl = None,
     memory: Memory = "2GB",
@@ -69,7 +71,7 @@ def prepare(
     from tmmsrec.data.prepare import pictures_of, prepare_to
     from tmmsrec.data.sources.guess import source_of
 
-    how = preparation(min_events, min_item_events, ties, duplicates, require, catalogue, time)
+    how = preparation(min_events, min_item_events, ties, duplicates, require, catalogue, time, time_zone)
     runs_on = engine_of(engine, spark_url, memory, spill)
     columns = roles(user_column, item_column, time_column, item_id_column, image_column)
     source = source_of(interactions, items, format, columns)  # type: ignore[arg-type]
@@ -113,7 +115,7 @@ def engine_of(engine: str, spark_url: str | None, memory: str, spill: Path | Non
 
 
 def preparation(
-    min_events: int, min_item_events: int, ties: str, duplicates: str, require: str, catalogue: str, time: str
+    min_events: int, min_item_events: int, ties: str, duplicates: str, require: str, catalogue: str, time: str, zone: str
 ) -> Preparation:
     """The value; raises ValueProblem for words that do not fit."""
     from tmmsrec import values
@@ -126,6 +128,7 @@ def preparation(
         "duplicates": duplicates,
         "catalogue": catalogue,
         "time": time,
+        "zone": zone,
     }
     modalities = [m.strip() for m in require.split(",") if m.strip()]
     return values.from_json(Preparation, {"kind": "Preparation", **wanted, "require": modalities})

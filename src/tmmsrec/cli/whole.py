@@ -35,6 +35,7 @@ def run(
     require: options.Require = "",
     catalogue: options.Catalogue = "events",
     time: options.Time = "auto",
+    time_zone: options.Zone = "UTC",
     text: options.Text = "tfidf",
     image: options.Image = "descriptors",
     template: options.Template = "plain",
@@ -56,7 +57,7 @@ def run(
 
     trainings = [*([f"epochs={epochs}"] if epochs is not None else []), *(training or [])]
     recipe = Recipe(
-        preparation=options.preparation(min_events, min_item_events, ties, duplicates, require, catalogue, time),
+        preparation=options.preparation(min_events, min_item_events, ties, duplicates, require, catalogue, time, time_zone),
         text=text,
         image=image,
         template=template,

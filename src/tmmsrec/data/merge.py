@@ -70,7 +70,7 @@ class Merged:
 
 
 def read_events(dataset: Dataset, source: EventsFile, time: TimeChoice = "auto") -> NewEvents:
-    """New events for a Dataset, read as its own were: duplicates, ties and the unit of time as its report says.
+    """New events for a Dataset, read as its own were: duplicates, ties, zone and the unit of time as its report says.
 
     Raises:
         DataProblem: events that cannot be read, ids of a type that no id of the Dataset has, or a file of which no user and no item
@@ -82,6 +82,7 @@ def read_events(dataset: Dataset, source: EventsFile, time: TimeChoice = "auto")
         duplicates=was.get("duplicates", "keep"),
         ties=was.get("ties", "file"),
         time=was.get("time", "auto") if time == "auto" else time,
+        zone=was.get("zone", "UTC"),
     )
     found = prepare(Source(source), how)
     log, origin = found.interactions, found.report["source"]["events"]

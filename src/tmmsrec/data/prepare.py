@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -28,6 +28,7 @@ from tmmsrec.data.sources import Events, Source
 from tmmsrec.data.sources.guess import Format, is_path, source_of
 from tmmsrec.data.tally import nothing_left, report_of
 from tmmsrec.data.times import TimeChoice, TimeColumn, detect, seconds
+from tmmsrec.data.zones import checked_zone
 
 MODALITIES = ("text", "image")
 DUCKDB = DuckDB()
@@ -47,6 +48,7 @@ class Preparation:
         require: modalities ("text", "image") an item must have; items without are dropped first, with their events, then users.
         catalogue: items with kept "events" only, or "all" of the item table too (they can then be recommended).
         time: unit of the time column, found in the data by default.
+        zone: of clock times that are written without an offset: "Europe/Berlin".
     """
 
     min_events: int = 5
@@ -56,6 +58,7 @@ class Preparation:
     require: tuple[str, ...] = ()
     catalogue: Literal["events", "all"] = "events"
     time: TimeChoice = "auto"
+    zone: str = field(default="UTC", metadata={"later": True})
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.require if m not in MODALITIES]
@@ -64,6 +67,7 @@ class Preparation:
         for name in ("min_events", "min_item_events"):
             if getattr(self, name) < 1:
                 raise DataProblem(f"{name} is {getattr(self, name)}; it must be at least 1")
+        checked_zone(self.zone)
 
 
 def prepare(
@@ -94,7 +98,7 @@ def prepare(
     with engine.open() as desk:
         raw = _taken(desk, source.events.events(desk))
         _check_ids(raw)
-        time = detect(raw.table, how.time, raw.place)
+        time = detect(raw.table, how.time, raw.place, how.zone)
         items = _taken(desk, source.items.items(desk.reader)) if source.items else None
         users = desk.numbered(raw.table.select(id=raw.table.user).distinct(), "id")
         known = known_items(desk, raw.table, items, everything=how.catalogue == "all")
@@ -163,7 +167,7 @@ def _coded(desk: Desk, events: ibis.Table, users: ibis.Table, items: ibis.Table,
         tie = (events.user.cast("string") + "|" + events.item.cast("string")).hexdigest("md5")
     else:
         tie = events.position
-    small = events.select(user=events.user, item=events.item, t=seconds(events.time, time.unit), tie=tie)
+    small = events.select(user=events.user, item=events.item, t=seconds(events.time, time.unit, how.zone), tie=tie)
     u = users.select(user_id="id", u="row")
     i = items.select(item_id="id", i="row")
     joined = small.join(u, small.user == u.user_id).join(i, small.item == i.item_id)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import ibis
 
 from tmmsrec.data.problems import DataProblem
+from tmmsrec.data.zones import to_utc
 
 TimeChoice = Literal["auto", "s", "ms", "us", "ns", "iso"]
 Place = Callable[[int], str]
@@ -35,6 +36,7 @@ ISO = _DAY + "(?:" + _CLOCK + r"(?:[.,]\d+)?(?:" + _ZONE + ")?)?)" + _GAP + "*$"
 # 3.1.2023 and 03.01.2023 21:55: where dots stand, days come first.
 DOTTED = "^" + _GAP + r"*(\d{1,2})\.(\d{1,2})\.(\d{4})([T 0-9:.,ZUC+-]*)" + _GAP + "*$"
 OFFSET = r":\d{2}(?:[.,]\d+)?" + _GAP + r"?([+-])(\d{2}):?(\d{2})?" + _GAP + "*$"
+LOCAL = _CLOCK + r"(?:[.,]\d+)?" + _GAP + "*$"  # and no zone after it
 # Read as a number by one engine and not by another: 1_000 (DuckDB), 1000d, 1000f and marks without a shape around it (Java).
 ODD_NUMBER = r"_|[dDfF]" + _GAP + r"*$|[\x00-\x08\x0e-\x1f]"
 
@@ -55,8 +57,8 @@ class TimeColumn:
     last: int
 
 
-def detect(events: ibis.Table, choice: TimeChoice, place: Place) -> TimeColumn:
-    """Find the unit of ``events.time`` (columns time, position), or check the chosen one.
+def detect(events: ibis.Table, choice: TimeChoice, place: Place, zone: str = "UTC") -> TimeColumn:
+    """Find the unit of ``events.time`` (columns time, position), or check the chosen one; ``zone`` as in ``seconds``.
 
     Raises:
         DataProblem: a missing or unparsable time, two units in one column, values that fit no unit or more than one; the
@@ -69,17 +71,22 @@ def detect(events: ibis.Table, choice: TimeChoice, place: Place) -> TimeColumn:
     if not counted:
         raise DataProblem("there are no events")
     unit = _decide(counted, choice, events, place)
-    low, high = (int(v) for v in _span(events, unit))
-    words = WORDS.get(unit) or ("dates as text, UTC where no offset is written" if unit == "iso" else _typed(time))
+    low, high = (int(v) for v in _span(events, unit, zone))
+    words = WORDS.get(unit) or (f"dates as text, {zone} where no offset is written" if unit == "iso" else _typed(time, zone))
     return TimeColumn(unit, f"{words}, {day(low)} .. {day(high)}", low, high)
 
 
-def seconds(time: ibis.Column, unit: str) -> ibis.Column:
-    """A time column as int64 seconds since 1970 UTC, fractions cut towards the past; null where it cannot be read."""
+def seconds(time: ibis.Column, unit: str, zone: str = "UTC") -> ibis.Column:
+    """A time column as int64 seconds since 1970 UTC, fractions cut towards the past; null where it cannot be read.
+
+    Clocks without an offset are those of ``zone``; a day without a clock is the day's beginning in UTC whatever the zone, so that
+    it stays the same day.
+    """
     if unit == "typed":
-        return _moment(time).epoch_seconds().cast("int64")
+        at = _moment(time).epoch_seconds().cast("int64")
+        return to_utc(at, zone) if time.type().is_timestamp() and time.type().timezone is None else at
     if unit == "iso":
-        return _iso_seconds(time)
+        return _iso_seconds(time, zone)
     if time.type().is_integer():
         whole = time - time % PER_SECOND[unit]  # engines divide by way of float64, which has every whole second of nanoseconds
         return (whole / PER_SECOND[unit]).cast("int64")
@@ -96,11 +103,12 @@ def _readable(time: ibis.Column) -> bool:
     return bool(kind.is_numeric() or kind.is_string() or kind.is_timestamp() or kind.is_date())
 
 
-def _typed(time: ibis.Column) -> str:
-    kind = time.type()
-    zone = getattr(kind, "timezone", None)
-    name = "dates" if kind.is_date() else "timestamps"  # without their precision, which is the engine's
-    return f"{name}, taken as UTC" if zone in (None, "UTC") else f"{name} of {zone}, told in UTC"
+def _typed(time: ibis.Column, zone: str) -> str:
+    kind = time.type()  # told without its precision, which is the engine's
+    own = getattr(kind, "timezone", None)
+    if own is not None and own != "UTC":
+        return f"timestamps of {own}, told in UTC"
+    return "dates, taken as UTC" if kind.is_date() else f"timestamps, taken as {own or zone}"
 
 
 def _number(time: ibis.Column) -> ibis.Column:
@@ -121,13 +129,15 @@ def _as_iso(time: ibis.Column) -> ibis.Column:
     return time.re_search(DOTTED).ifelse(year + "-" + month.lpad(2, "0") + "-" + day.lpad(2, "0") + clock, time)
 
 
-def _iso_seconds(time: ibis.Column) -> ibis.Column:
+def _iso_seconds(time: ibis.Column, zone: str = "UTC") -> ibis.Column:
     time = _as_iso(time)
     local = time.re_search(ISO).ifelse(time.re_extract(DAY_AND_CLOCK, 1), ibis.null("string")).replace("T", " ")
     # The midnight that ends a day is 24:00 in ISO, which DuckDB knows and Spark does not.
     night = local.substr(10).isin([" 24:00", " 24:00:00"])
     moment = night.ifelse(local.substr(0, 10), local).try_cast("timestamp").epoch_seconds().cast("int64")
     moment = moment + night.ifelse(86_400, 0)
+    if zone != "UTC":
+        moment = time.re_search(LOCAL).ifelse(to_utc(moment, zone), moment)
     part = [time.re_extract(OFFSET, i) for i in (1, 2, 3)]
     ahead = part[1].try_cast("int64").coalesce(0) * 3600 + part[2].try_cast("int64").coalesce(0) * 60
     return moment - (part[0] == "-").ifelse(-ahead, ahead).coalesce(0)
@@ -210,8 +220,8 @@ def _refuse_small(where: str, value: Any, many: int, unit: str | None) -> None:
     )
 
 
-def _span(events: ibis.Table, unit: str) -> tuple[int, int]:
-    at = seconds(events.time, unit)
+def _span(events: ibis.Table, unit: str, zone: str) -> tuple[int, int]:
+    at = seconds(events.time, unit, zone)
     row = events.aggregate(low=at.min(), high=at.max()).to_pyarrow().to_pylist()[0]
     return row["low"], row["high"]
 
