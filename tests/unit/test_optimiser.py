@@ -67,11 +67,11 @@ def test_only_rows_that_a_batch_reads_are_moved(loss):
     assert table.grad.is_sparse
 
 
-@pytest.mark.parametrize("name", ["sasrec", "tmmsrec-mlp"])
-def test_a_sparse_gradient_steps_as_the_same_dense_one(name):
+@pytest.mark.parametrize("method", ["sasrec", "tmmsrec-mlp"])
+def test_a_sparse_gradient_steps_as_the_same_dense_one(method):
     found = []
     for sparse in (True, False):
-        model, batches = built(name=name)
+        model, batches = built(name=method)
         steps = optimiser(model, BY_ROW)
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):
@@ -83,7 +83,11 @@ def test_a_sparse_gradient_steps_as_the_same_dense_one(name):
             clip(list(model.parameters()), 0.01)
             steps.step()
         found.append(model.state_dict())
-    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*map(dict.values, found), strict=True))
+    for name in found[0]:
+        one, other = (state[name] for state in found)
+        if name.endswith("key_value.bias"):  # softmax does not see the keys' bias: its slope is rounding, which Adam makes steps of
+            one, other = (bias[len(bias) // 2 :] for bias in (one, other))
+        assert torch.allclose(one, other, atol=2e-6), name
 
 
 def test_gradients_are_clipped_to_the_norm_of_what_adds_up():
