@@ -74,7 +74,7 @@ ZONED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Pacific/Apia"])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Pacific/Apia", "Etc/GMT-3", "UTC"])
 def test_clocks_without_an_offset_are_those_of_the_zone(zone: str) -> None:
     table = ibis.memtable(pa.table({"time": ZONED, "position": pa.array(range(len(ZONED)))}))
     found = detect(table, "auto", str, zone)

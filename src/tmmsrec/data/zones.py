@@ -11,6 +11,7 @@ import ibis
 
 from tmmsrec.data.problems import DataProblem
 
+_UTC = "UTC"  # needs no table
 _EPOCH, _STEP = datetime(1970, 1, 1), timedelta(hours=6)
 _END = datetime(2100, 1, 1)
 
@@ -18,7 +19,8 @@ _END = datetime(2100, 1, 1)
 def checked_zone(name: str) -> str:
     """The name; raises DataProblem for one that is no zone, and where the machine has no table of zones."""
     try:
-        ZoneInfo(name)
+        if name != _UTC:
+            ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         near = difflib.get_close_matches(name, known := available_timezones(), n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
@@ -32,11 +34,10 @@ def to_utc(clock: ibis.Column, zone: str) -> ibis.Column:
 
     What the clocks show twice is taken for the first time, what they skip as if they had not been put forward.
     """
-    if zone == "UTC":
+    if zone == _UTC:
         return clock
-    steps = _steps(zone)
-    ahead = ibis.cases(*[(clock < until, offset) for until, offset in steps[:-1]], else_=steps[-1][1])
-    return clock - ahead
+    *steps, (_, last) = _steps(zone)
+    return clock - (ibis.cases(*[(clock < until, ahead) for until, ahead in steps], else_=last) if steps else last)
 
 
 @cache

@@ -41,7 +41,7 @@ class Backbone(ABC):
 
 
 _NOISE = 1e-4  # by which equal states may differ: sums are taken in another order where a batch has another shape
-_probed: set[tuple[Backbone, int, int]] = set()
+_probed: set[tuple[type, str, int, int]] = set()
 
 
 def probe(backbone: Backbone, encoder: nn.Module, width: int, length: int) -> None:
@@ -50,8 +50,8 @@ def probe(backbone: Backbone, encoder: nn.Module, width: int, length: int) -> No
     Raises:
         ValueError: it takes other arguments, gives another shape, or calls itself causal and changes a state by what comes later.
     """
-    parameter = next(encoder.parameters(), torch.empty(0))
-    if (backbone, width, length) in _probed or parameter.is_meta:
+    parameter, this = next(encoder.parameters(), torch.empty(0)), (type(backbone), repr(backbone), width, length)
+    if this in _probed or parameter.is_meta:
         return
     name, was = type(backbone).__name__, encoder.training
     x = torch.randn(2, length, width, generator=torch.Generator().manual_seed(0)).to(parameter.device)
@@ -73,7 +73,7 @@ def probe(backbone: Backbone, encoder: nn.Module, width: int, length: int) -> No
             f"{name} calls itself causal, but what comes later changes a state by {ahead:.3g}: each step would see its own target. "
             "Let it read earlier steps only, or say causal = False"
         )
-    _probed.add((backbone, width, length))
+    _probed.add(this)
 
 
 def newest(encoder: nn.Module, x: Tensor, mask: Tensor | None, last: Tensor, look: Look | None = None) -> Tensor:
