@@ -205,9 +205,11 @@ def _asked(context: typer.Context, option: str) -> bool:
 
 
 def _missing(provenance: dict[str, Any], folder: Path, modality: str) -> None:
+    from tmmsrec.study.extraction import list_of_missing
+
     missing = provenance.get("missing", {})
     for one in missing.get("first", []):
         screen.say(f"  no {modality} for item {one['item']}: {one['reason']}")
     left = missing.get("count", 0) - len(missing.get("first", []))
     if left > 0:
-        screen.say(f"  and {left:,} more, all listed in {folder / 'encoders' / f'{modality}-missing.parquet'}")
+        screen.say(f"  and {left:,} more, all listed in {list_of_missing(folder, modality)}")

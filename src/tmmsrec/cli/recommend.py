@@ -145,7 +145,7 @@ def _pairs(text: str) -> list[tuple[str, Any]]:
     for place, one in enumerate(given):
         if not isinstance(one, list) or len(one) != 2:
             raise DataProblem(f"history[{place}]: {json.dumps(one)} is no [item, time]")
-    return [(item, time) for item, time in given]
+    return [(item, moment(time) if isinstance(time, str) else time) for item, time in given]
 
 
 def conditions(given: list[str] | None) -> dict[str, Any] | None:

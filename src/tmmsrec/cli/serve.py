@@ -84,7 +84,7 @@ def _run(service: Service, listening: socket.socket, host: str, access_log: bool
     if service.serving.search is not None:
         screen.say(told(service.shelf.main.recommender))
     held = service.shelf.main.recommender
-    screen.say(f"http://{named}:{port}    {held.about.get('name', 'method')} on {held.dataset!r}; {kept}")
+    screen.say(f"http://{named}:{port}    {held.about.get('name') or type(held.method).__name__} on {held.dataset!r}; {kept}")
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -13,7 +13,6 @@ from tmmsrec.cli import screen
 
 if TYPE_CHECKING:
     from tmmsrec.data.dataset import Dataset
-    from tmmsrec.data.split import Part, Parts
     from tmmsrec.models.base import Model
     from tmmsrec.study.run import Job
 
@@ -149,32 +148,18 @@ def _of_run(what: Path, dataset: Path | None, exclude_seen: bool | None) -> tupl
 
 def _ranked(job: Job, model: Model, data: Dataset, exclude_seen: bool, known: int | None = None) -> _Found:
     """Of the first ``known`` users where that is given."""
-    from tmmsrec.data.merge import least_events
+    from tmmsrec.data.merge import least_events, of_enough
     from tmmsrec.ranking import rank
     from tmmsrec.study.run import per_user, told_of_lists
 
     job = replace(job, exclude_seen=exclude_seen)
     if not job.method.learned:  # what counts counts anew, and chooses as it is asked
         model = job.method.build(data)
-    parts = _of_enough(job.split.cut(data.interactions), least_events(data))
+    parts = of_enough(job.split.cut(data.interactions), least_events(data), others_read=False)
     test = parts.test if known is None else replace(parts.test, users=parts.test.users[parts.test.users < known])
     ranks = rank(model, test, history=job.method.history, exclude_seen=exclude_seen)
     table = per_user(ranks, parts.train, test, data.n_items)
     return _Found(table, ranks.n_items, exclude_seen, told_of_lists(job, model, data, parts.train, test))
-
-
-def _of_enough(parts: Parts, least: int) -> Parts:
-    """The parts without users of fewer events, who are in a bundle to be answered."""
-    import numpy as np
-
-    from tmmsrec.data.split import Parts as Cut
-
-    enough = parts.test.interactions.lengths >= least
-
-    def cut(part: Part) -> Part:
-        return replace(part, stop=np.where(enough, part.stop, 0), users=part.users[enough[part.users]])
-
-    return Cut(cut(parts.train), cut(parts.valid), cut(parts.test))
 
 
 def _results(ranks: object, items: int, exclude_seen: bool) -> None:

@@ -25,6 +25,7 @@ from tmmsrec.data.pictures import Pictures
 from tmmsrec.data.prepare import Preparation, prepare
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import EventsFile, ItemsFile, Source
+from tmmsrec.data.split import Part, Parts
 from tmmsrec.data.times import TimeChoice
 
 
@@ -240,6 +241,21 @@ def reordered(dataset: Dataset, rows: NDArray[np.int64]) -> Dataset:
 def least_events(dataset: Dataset) -> int:
     """How many events a user of this Dataset must have to be learned from and asked about."""
     return int(dataset.report.get("preparation", {}).get("min_events", 1))
+
+
+def of_enough(parts: Parts, least: int, *, others_read: bool) -> Parts:
+    """The parts without users of fewer events: nothing is learned from them, nor are they asked about.
+
+    In validation and test all of their events may be read (``others_read``), or none.
+    """
+    log = parts.test.interactions
+    enough = log.lengths >= least
+
+    def cut(part: Part) -> Part:
+        of_others = log.lengths if others_read and part.name != "train" else 0
+        return Part(part.name, log, np.where(enough, part.stop, of_others), part.users[enough[part.users]])
+
+    return Parts(cut(parts.train), cut(parts.valid), cut(parts.test))
 
 
 def lacking(table: pa.Table, required: Collection[str]) -> pa.Array:

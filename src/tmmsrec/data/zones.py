@@ -36,13 +36,13 @@ def to_utc(clock: ibis.Column, zone: str) -> ibis.Column:
     """
     if zone == _UTC:
         return clock
-    *steps, (_, last) = _steps(zone)
+    steps, last = _steps(zone)
     return clock - (ibis.cases(*[(clock < until, ahead) for until, ahead in steps], else_=last) if steps else last)
 
 
 @cache
-def _steps(zone: str) -> list[tuple[int, int]]:
-    """(until when, seconds of the clock; how far it is ahead of UTC), rising; the last holds for all later."""
+def _steps(zone: str) -> tuple[list[tuple[int, int]], int]:
+    """(until when, seconds of the clock; how far it is ahead of UTC), rising, and how far it is ahead from then on."""
     place, at = ZoneInfo(zone), _EPOCH - timedelta(days=2)
 
     def ahead(clock: datetime) -> int:
@@ -59,4 +59,4 @@ def _steps(zone: str) -> list[tuple[int, int]]:
                 low, high = (middle, high) if ahead(middle) == ahead(at) else (low, middle)
             found.append((int(high.replace(tzinfo=UTC).timestamp()), ahead(at)))
         at = after
-    return [*found, (0, ahead(at))]
+    return found, ahead(at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import get_args
 
 from tmmsrec import values
@@ -88,7 +89,7 @@ def extract(dataset: Dataset, encoder: Encoder, work: Work, form: Form, listener
     if lacking := why_not(modality, dataset):
         raise NothingToLearn(lacking, f"leave this modality out (--{modality} none), or prepare the data with it")
     pictures = None if modality == "text" else source_of(dataset)
-    report = dataset.folder / "encoders" / f"{modality}-missing.parquet"
+    report = list_of_missing(dataset.folder, modality)
     source = source_of_items(dataset, encoder, pictures)
     extract_into(dataset.folder, source, replace(work, progress=listener.counting), form, report)
     made = store.load(dataset.folder)
@@ -96,6 +97,11 @@ def extract(dataset: Dataset, encoder: Encoder, work: Work, form: Form, listener
     missing = features.provenance.get("missing", {}).get("count", 0)
     listener.stage(f"{modality} features: {features.width} numbers for {features.coverage:.1%} of the items, {missing:,} without")
     return made
+
+
+def list_of_missing(folder: Path, modality: str) -> Path:
+    """Where the items without features of a modality are listed, each with the reason."""
+    return folder / "encoders" / f"{modality}-missing.parquet"
 
 
 def fitted_encoders(dataset: Dataset) -> dict[str, Fitted]:

@@ -18,7 +18,7 @@ def take_few(recommender: Recommender, inputs: Inputs) -> list[str]:
     Nothing is learned from them.  Events of items that the Dataset left out too cannot be told.
 
     Raises:
-        DataProblem: the file is no longer there, or no longer what it was.
+        DataProblem: the file is no longer there, or cannot be read any more.
     """
     dataset = recommender.dataset
     if not dataset.report.get("users", {}).get("dropped", 0):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tmmsrec import metrics, significance
 from tmmsrec.data.interactions import Interactions
+from tmmsrec.data.merge import of_enough
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut, Part, Parts, Split
 from tmmsrec.fit import grown
@@ -107,23 +108,11 @@ def asked(merged: Part, old: Mask, least: int, past: Past) -> Asked:
     learned = np.where((lengths >= least) & (learned >= 2), learned, 0)
     place = before[:-1] - before[np.repeat(log.offsets[:-1], log.lengths)]  # each old event's number among its user's old ones
     known = old & (place < np.repeat(learned, log.lengths))
-    parts = _of_enough(LeaveOneOut().cut(log), least)
+    parts = of_enough(LeaveOneOut().cut(log), least, others_read=True)
     # The test has such a target only where a user of two old events, both learned, got one that is older than they.
     valid, test = (Part(p.name, log, p.stop, p.users[~known[p.ends]]) for p in (parts.valid, parts.test))
     counts = np.bincount(log.items[known], minlength=int(log.items.max(initial=0)) + 1)
     return Asked(Parts(parts.train, valid, test), old, counts, past.exclude_seen)
-
-
-def _of_enough(parts: Parts, least: int) -> Parts:
-    """The parts without users of fewer events; all of their events may be read, but none is learned from."""
-    log = parts.train.interactions
-    enough = log.lengths >= least
-
-    def cut(part: Part) -> Part:
-        of_others = 0 if part.name == "train" else log.lengths
-        return Part(part.name, log, np.where(enough, part.stop, of_others), part.users[enough[part.users]])
-
-    return Parts(cut(parts.train), cut(parts.valid), cut(parts.test))
 
 
 @dataclass(frozen=True)

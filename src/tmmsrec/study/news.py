@@ -70,11 +70,11 @@ def merged(state: State, encoders: Encoders, inputs: Inputs, time: TimeChoice, l
 def _columns(dataset: Dataset, inputs: Inputs) -> dict[str, str]:
     """The columns that were named, and for the other roles those by which the first files were read, where these have them too."""
     of_events = dataset.report.get("source", {}).get("columns", {})
-    found = as_before(of_events, Path(inputs.interactions), events_file(Path(inputs.interactions), inputs.format, {}))
+    found = as_before(of_events, events_file(Path(inputs.interactions), inputs.format, {}))
     if inputs.items is not None:
         first = dataset.report.get("items", {}).get("table", {}).get("columns", {})
         of_items = {"item_id": first.get("item"), "image": first.get("image")}
-        found |= as_before(of_items, Path(inputs.items), items_file(Path(inputs.items), {}))
+        found |= as_before(of_items, items_file(Path(inputs.items), {}))
     return found | dict(inputs.columns)
 
 
@@ -159,8 +159,8 @@ def _with_items(state: State, brought: Brought, encoders: Encoders, listener: Li
 
 
 def _record(told: dict[str, Any], dataset: Dataset, brought: Brought) -> dict[str, Any] | None:
-    """What to add of an item: all that is told of a new one, of a known one what it lacks, or has otherwise where it is renewed;
-    None where that is nothing.
+    """What to add of an item: all that is told of a new one, of a known one what it lacks, and the rest where it is renewed; None
+    where that is nothing.
 
     Its picture is read when it is encoded: all pictures together may be more than memory holds.
     """
@@ -169,8 +169,7 @@ def _record(told: dict[str, Any], dataset: Dataset, brought: Brought) -> dict[st
         row = dataset.catalog.ids.row(item)
         has = dataset.catalog.describe(row)
         pictured = "image" in dataset.features and bool(dataset.features["image"].present[row])
-        other = {k for k, v in said.items() if k not in has or (brought.renew and str(has[k]) != str(v))}
-        said = {k: v for k, v in said.items() if (not pictured if k == "image" else k in other)}
+        said = {k: v for k, v in said.items() if (not pictured if k == "image" else brought.renew or k not in has)}
         if not said:
             return None
     if "image" in said:

@@ -25,7 +25,7 @@ from tmmsrec.extract import Encoder, Form, NothingToLearn, Work
 from tmmsrec.models.base import Method
 from tmmsrec.recommender import Recommender
 from tmmsrec.study.blocks import Document
-from tmmsrec.study.extraction import encoders, extract, fitted_encoders, why_not
+from tmmsrec.study.extraction import encoders, extract, fitted_encoders, list_of_missing, why_not
 from tmmsrec.study.few import take_few
 from tmmsrec.study.of_log import of_log
 from tmmsrec.study.publish import publish
@@ -218,8 +218,11 @@ def _lacking(dataset: Dataset, modality: str) -> list[str]:
     """Which items have no features, and why."""
     missing = dataset.features[modality].provenance.get("missing", {})
     some = "; ".join(f"{one['item']}: {one['reason']}" for one in missing.get("first", [])[:3])
-    where = f"all stand in {dataset.folder}/encoders/{modality}-missing.parquet"
-    return [f"No {modality} for {missing['count']:,} items, such as {some}; {where}."] if some else []
+    if not some or dataset.folder is None:
+        return []
+    return [
+        f"No {modality} for {missing['count']:,} items, such as {some}; all stand in {list_of_missing(dataset.folder, modality)}."
+    ]
 
 
 def _without(dataset: Dataset, modalities: list[str]) -> Dataset:

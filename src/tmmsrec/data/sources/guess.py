@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tmmsrec.data.engines.duck import DuckDB
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.sources import EventsFile, ItemsFile, Source, files, movielens
 from tmmsrec.data.sources.amazon import EVENTS, META, AmazonMeta, AmazonReviews
@@ -73,12 +72,9 @@ def events_file(path: Path, format: Format, columns: Mapping[str, str]) -> Event
     raise DataProblem(f"unknown format '{format}'; known: {', '.join(get_args(Format))}")
 
 
-def as_before(before: Mapping[str, str | None], path: Path, reader: EventsFile | ItemsFile) -> dict[str, str]:
+def as_before(before: Mapping[str, str | None], reader: EventsFile | ItemsFile) -> dict[str, str]:
     """Of the columns that another table was read by, role -> name, those that this file has; none where it is no table."""
-    if not isinstance(reader, TableEvents | TableItems):
-        return {}
-    with DuckDB().open() as desk:
-        names = column_names(desk, path, every=False)
+    names = column_names(reader.path) if isinstance(reader, TableEvents | TableItems) else []
     return {role: name for role, name in before.items() if name in names}
 
 

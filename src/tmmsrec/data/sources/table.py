@@ -31,7 +31,7 @@ class TableEvents:
 
     def events(self, desk: Desk) -> Events:
         """Read the three columns; raises DataProblem for a missing one."""
-        names = column_names(desk, self.path, every=False)
+        names = column_names(self.path)
         user = columns.choose(names, self.user, columns.USER, "user", self.path, advice(self.path, names, "--user-column"))
         item = columns.choose(names, self.item, columns.ITEM, "item", self.path, advice(self.path, names, "--item-column"))
         time = columns.choose(names, self.time, columns.TIME, "time", self.path, advice(self.path, names, "--time-column"))
@@ -55,7 +55,7 @@ class TableItems:
 
     def items(self, desk: Desk) -> Items:
         """Read them; raises DataProblem for a missing column or two that would get one name."""
-        names = column_names(desk, self.path, every=True)
+        names = column_names(self.path, desk)
         more = advice(self.path, names, "--item-id-column")
         item = columns.choose(names, self.item, (*columns.ITEM, "id"), "item id", self.path, more)
         image = columns.choose(names, self.image, (), "picture", self.path) if self.image else columns.find(names, columns.IMAGE)
@@ -75,15 +75,13 @@ class TableItems:
         return Items(table, str(self.path), "line" if files.kind_of(self.path) in OBJECTS else "row", notes)
 
 
-def column_names(desk: Desk, path: Path, *, every: bool) -> list[str]:
-    """Column names of a table file; of JSON lines those of all lines (``every``) or of the first thousand."""
+def column_names(path: Path, desk: Desk | None = None) -> list[str]:
+    """Column names of a table file; of JSON lines those of the first thousand, or, where a desk reads them, of all."""
     kind = files.kind_of(files.must_exist(path))
     if kind in files.PARQUETS:
         return list(files.schema(files.shards(path)[0]).names)
     if kind in OBJECTS:
-        if every:
-            return files.json_keys(desk, path)
-        return files.first_names(path)
+        return files.first_names(path) if desk is None else files.json_keys(desk, path)
     if kind in TEXTS:
         return split_header(path, "\t" if kind == ".tsv" else None)[1]
     raise DataProblem(f"{path}: files ending in '{kind}' are not known; give csv, tsv, jsonl or parquet, plain, .gz or .zst")

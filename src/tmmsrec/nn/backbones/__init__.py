@@ -40,7 +40,7 @@ class Backbone(ABC):
         """The module for streams of ``width`` and at most ``length`` steps."""
 
 
-_NOISE = 1e-4  # by which equal states may differ: sums are taken in another order where a batch has another shape
+_NOISE = 1e-4  # by which equal states may differ: some ways to compute, such as by FFT, mix rounding of later steps in
 _probed: set[tuple[type, str, int, int]] = set()
 
 
