@@ -21,7 +21,7 @@ from tmmsrec.models.mgat import MGAT as _MGAT
 from tmmsrec.models.mmmlp import MMMLP as _MMMLP
 from tmmsrec.models.s3rec import S3Rec
 from tmmsrec.models.sequential import Entry, Sequential
-from tmmsrec.models.terms import Ages, Alike, Follows, Similar
+from tmmsrec.models.terms import Ages, Alike, Follows, Season, Similar
 from tmmsrec.models.tuned_markov import TunedMarkov
 from tmmsrec.models.vbpr import VBPR as _VBPR
 from tmmsrec.nn.backbones.attention import Attention
@@ -110,7 +110,7 @@ TMMSREC_MLP4REC = replace(TMMSREC, width=126, backbone=MLP4Rec(), steps="last")
 TMMSREC_MLP4REC_CAUSAL = replace(TMMSREC, width=126, backbone=CausalMLP4Rec())
 
 # Beyond the paper: few parameters, counting among them.
-TMMSREC_PLUS = Additive(alike=Alike(), follows=Follows(tempered=True))
+TMMSREC_PLUS = Additive(similar=Similar(rank=16, dropout=0.5), alike=Alike(), follows=Follows(tempered=True), season=Season())
 TMMSREC_PLUS_NOW = replace(TMMSREC_PLUS, ages=Ages(to_now=True))
 
 # A person's own data: all events of each user, and a rate that falls slowly.  By the paper's training (a rate that falls by a tenth

@@ -17,7 +17,7 @@ from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
 from tmmsrec.models.additive import Additive
-from tmmsrec.models.terms import Ages, Alike, Asking, Follows, Lately, Popular, Similar
+from tmmsrec.models.terms import Ages, Alike, Asking, Follows, Lately, Popular, Season, Similar
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.softmax import cross_entropy
 
@@ -29,6 +29,7 @@ METHOD = Additive(
     popular=Popular(sizes=6, never_apart=True),
     alike=Alike(reach=3, most=4),
     lately=Lately(halves=(1.0, 30.0), most=7),
+    season=Season(waves=2),
 )
 
 
@@ -100,7 +101,19 @@ def by_hand(model, log: Interactions, items: list[int], times: list[int], now: i
     strength = parameters["follows.strength.weight"][newest, 0]
     follows /= (1 + counts) ** y
     scores += strength * np.log1p(follows * math.exp(parameters["follows.sharpness"][0]))
+    scores += season_by_hand(model, parameters, moment, newest)
     return scores + alike_by_hand(model, parameters, items, cells, newest) + lately_by_hand(model, log, moment, parameters, newest)
+
+
+def season_by_hand(model, parameters, moment: int, newest: int) -> np.ndarray:
+    """[I+1] what the features have to do with the time of the year."""
+    rows = np.concatenate([term.items().numpy() for term in model.similar], axis=1)
+    weights = np.concatenate([parameters[f"season.weights.{n}"] for n in range(len(model.similar))])
+    waves, turn = model.value.season.waves, 2 * math.pi * moment / (365.2425 * DAY)
+    scores = np.zeros(len(rows))
+    for k in range(waves):
+        scores += math.cos((k + 1) * turn) * (rows @ weights[:, k]) + math.sin((k + 1) * turn) * (rows @ weights[:, waves + k])
+    return parameters["season.strength.weight"][newest, 0] * scores
 
 
 def alike_by_hand(model, parameters, items: list[int], cells: list[int], newest: int) -> np.ndarray:
@@ -246,11 +259,14 @@ def test_a_follower_counts_as_before_while_nothing_was_learned_of_trust():
 
 
 def test_parameters_are_few():
-    """Kernels of nine ages and six lags with a strength for each age; all that depends on the catalogue is counted."""
-    model = zoo.TMMSREC_PLUS.build(small())
+    """Kernels of nine ages and six lags with a strength for each age, a few columns for each feature; all that depends on the
+    catalogue is counted."""
+    dataset = small()
+    model = zoo.TMMSREC_PLUS.build(dataset)
     cells, ages = 9 * 6, 9
     expected = 2 * (cells + ages) + (20 + ages) + cells + (cells + ages + 3) + (cells + ages + 3)
-    assert sum(p.numel() for p in model.parameters()) == expected
+    widths = sum(features.rows.shape[1] for features in dataset.features.values())
+    assert sum(p.numel() for p in model.parameters()) == expected + widths * (2 * 16 + 2 * 2) + ages
 
 
 def test_items_that_came_later_find_their_neighbours_and_are_found_by_them():
@@ -332,6 +348,7 @@ def test_without_lists_it_is_one_inner_product_and_says_so():
     bare = replace(METHOD, again=None, follows=None, alike=None, lately=None)
     assert METHOD.beside
     assert not bare.beside
+    assert {"popular", "season"} < set(built(bare)[0].shares())
     model, _ = built(bare)
     batch = history_batch(np.array([-1]), np.array([[4, 3]]), np.array([[DAY, 2 * DAY]]), np.array([3 * DAY]))
     assert model.beside(batch) == {}
@@ -347,7 +364,42 @@ def test_what_makes_no_sense_is_refused():
         Alike(reach=0)
     with pytest.raises(ValueError, match="must be positive"):
         Lately(halves=(1.0, 0.0))
+    with pytest.raises(ValueError, match=r"Season\.waves must be at least 1, got 0"):
+        Season(waves=0)
     with pytest.raises(ValueError, match=r"Lately\.most"):
         Lately(most=0)
     with pytest.raises(ValueError, match="as many events"):
         Additive(network=replace(zoo.SASREC, length=10))
+
+
+def test_the_season_comes_again_each_year_and_is_asked_where_ages_end():
+    model, _ = built(replace(METHOD, ages=replace(AGES, to_now=True)))
+    year = round(365.2425 * DAY)
+
+    def told(now: int, since: int = DAY) -> torch.Tensor:
+        batch = history_batch(np.array([-1]), np.array([[4]]), np.array([[now - since]]), np.array([now]))
+        at = model.shares()["season"]
+        return model.users(batch)[0, at] @ model.items()[:, at].T
+
+    summer = 1_500_000_000
+    torch.testing.assert_close(told(summer), told(summer + 30 * year))
+    torch.testing.assert_close(told(summer - 60 * year), told(summer))
+    assert (told(summer) - told(summer + year // 2)).abs().max() > 0.1
+    assert not told(summer)[0].any()
+
+
+def test_items_are_compared_without_season_and_popularity():
+    model, _ = built(replace(METHOD, network=replace(zoo.SASREC, width=6, length=20, output=zoo.GRU4REC.output)))
+    shares = model.shares()
+    left_out = set(model.biases())
+    assert set(range(shares["popular"].start, shares["season"].stop)) <= left_out
+    assert not left_out & set(range(shares["popular"].start))
+
+
+def test_a_catalogue_without_features_has_no_seasons():
+    value = zoo.TMMSREC_PLUS.reading(())
+    assert value.season is None
+    assert value.alike is None
+    assert not replace(value, ages=Ages(edges=())).reads_time
+    assert replace(zoo.TMMSREC_PLUS, ages=Ages(edges=())).reads_time
+    assert replace(zoo.TMMSREC_PLUS, ages=Ages(edges=(), to_now=True)).reads_now

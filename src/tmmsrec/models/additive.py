@@ -1,6 +1,7 @@
 """A score that is a sum of few thoughts, each with few parameters, trained together: see ``models.terms``.
 
     features   -> Similar, one for each modality ----\\
+    features   -> Season ----------------------------\\
     counts     -> Popular ---------------------------- one inner product ---- + ---- score
     a Sequential, where one is given, times a weight /                      /
     history    -> Again ----- a few items beside it -----------------------/
@@ -23,7 +24,7 @@ from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, VectorModel, Within, features_of
 from tmmsrec.models.sequential import Sequential
-from tmmsrec.models.terms import Again, Ages, Alike, Asking, Follows, Lately, Popular, Similar
+from tmmsrec.models.terms import Again, Ages, Alike, Asking, Follows, Lately, Popular, Season, Similar
 from tmmsrec.models.terms.similar import SimilarTerm
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.softmax import cross_entropy
@@ -54,6 +55,7 @@ class Additive(Method):
         alike: what is all but the same as what the person had; None leaves it out, as does a catalogue without features.
         lately: what many had lately; None leaves it out.
         network_training: how the network is trained; None as the rest.
+        season: what the time of the year calls for; None leaves it out, as does a catalogue without features.
     """
 
     modalities: tuple[str, ...] = ("text", "image")
@@ -67,6 +69,7 @@ class Additive(Method):
     alike: Alike | None = field(default=None, metadata={"later": True})
     lately: Lately | None = field(default=None, metadata={"later": True})
     network_training: Training | None = field(default=None, metadata={"later": True})
+    season: Season | None = field(default=None, metadata={"later": True})
 
     source: ClassVar[str] = "tmmsrec"
 
@@ -88,10 +91,10 @@ class Additive(Method):
         return ("id", *self.modalities, *(m for m in self._of_network if m not in ("id", *self.modalities)))
 
     def reading(self, features: Collection[str]) -> Additive:
-        """Its network too; without features nothing can be alike."""
+        """Its network too; without features nothing can be alike, and nothing has a season."""
         kept = super().reading(features)
         network = None if kept.network is None else kept.network.reading(features)
-        return replace(kept, network=network, alike=kept.alike if kept.modalities else None)
+        return replace(kept, network=network) if kept.modalities else replace(kept, network=network, alike=None, season=None)
 
     def sized(self, n_items: int) -> Additive:
         """Its network too."""
@@ -108,15 +111,20 @@ class Additive(Method):
 
     @property
     def reads_time(self) -> bool:
-        """Unless every event is of the same age to it; what was met lately depends on when."""
+        """Unless every event is of the same age to it and nothing depends on when."""
         of_network = self.network is not None and self.network.reads_time
-        return bool(self.ages.edges) or self.lately is not None or of_network
+        return self._dated or of_network
 
     @property
     def reads_now(self) -> bool:
-        """As its ages and its network do; what was met lately ends where ages end."""
+        """As its ages and its network do; what was met lately ends, and the season is told, where ages end."""
         of_network = self.network is not None and self.network.reads_now
-        return (self.ages.to_now and (bool(self.ages.edges) or self.lately is not None)) or of_network
+        return (self.ages.to_now and self._dated) or of_network
+
+    @property
+    def _dated(self) -> bool:
+        seasonal = self.season is not None and bool(self.modalities)
+        return bool(self.ages.edges) or self.lately is not None or seasonal
 
     @property
     def beside(self) -> bool:
@@ -148,6 +156,8 @@ class AdditiveModel(VectorModel):
         self.follows = value.follows.build(self.n_items, value.ages) if value.follows else None
         self.alike = value.alike.build(len(features), value.ages) if value.alike and features else None
         self.lately = value.lately.build(self.n_items, value.ages) if value.lately else None
+        widths = [rows.shape[1] for rows, _ in features]
+        self.season = value.season.build(widths, value.ages) if value.season and features else None
         self.network = value.network.build(dataset) if value.network else None
         if self.network is not None:
             self.network.requires_grad_(False)  # it is trained before
@@ -219,6 +229,8 @@ class AdditiveModel(VectorModel):
         """[B, K, D]."""
         parts = [term.queries(asking) for term in self._likenesses]
         parts.append(self.popular.queries(asking))
+        if self.season is not None:
+            parts.append(self.season.queries(asking))
         return torch.cat(parts if of_network is None else [*parts, of_network], dim=-1)
 
     def items(self, rows: Tensor | None = None) -> Tensor:
@@ -231,23 +243,27 @@ class AdditiveModel(VectorModel):
 
     def _counted(self) -> list[Tensor]:
         """Item vectors [I+1, ...] of all but the network."""
-        return [*(term.items() for term in self._likenesses), self.popular.items()]
+        season = [] if self.season is None else [self.season.items(self._likenesses)]
+        return [*(term.items() for term in self._likenesses), self.popular.items(), *season]
 
     def shares(self) -> dict[str, slice]:
-        """The features, popularity and the network's own."""
+        """The features, popularity, season and the network's own."""
         found, at = {}, 0
         for name, term in zip(self.value.modalities, self._likenesses, strict=True):
             found[name] = slice(at, at := at + term.features.shape[1])
         found["popular"] = slice(at, at := at + 1)
+        if self.season is not None:
+            found["season"] = slice(at, at := at + self.season.width)
         own = {} if self.network is None else self.network.shares()
         for name, part in own.items():
             found[f"network {name}"] = slice(at + (part.start or 0), None if part.stop is None else at + part.stop)
         return found
 
     def biases(self) -> list[int]:
-        """Popularity, and the network's own."""
-        at = self.shares()["popular"].start
-        return [at, *(at + 1 + one for one in (self.network.biases() if self.network is not None else []))]
+        """Popularity, season, and the network's own."""
+        first = self.shares()["popular"].start
+        end = first + 1 + (0 if self.season is None else self.season.width)
+        return [*range(first, end), *(end + one for one in (self.network.biases() if self.network is not None else []))]
 
     def beside(self, batch: Batch) -> dict[str, Beside]:
         """Every term of a few items by its name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tmmsrec.models.terms import Follows, Lately, Popular
+from tmmsrec.models.terms import Follows, Lately, Popular, Similar
 from tmmsrec.studies._plan import FLOORS, entrant
 from tmmsrec.study.recipe import TRAINING
 from tmmsrec.study.study import Entrant, Study
@@ -41,6 +41,7 @@ def _now(**changes: Any) -> Entrant:
     return _plus("tmmsrec-plus-now", **changes)
 
 
+_COUNTING: dict[str, Any] = {"modalities": (), "alike": None, "similar": Similar(), "season": None}
 _NEVER_AS_ONCE = Popular(never_apart=False)
 _WHOLE, _COUNTS, _PLAIN, _BESIDE = "plus now", "plus now counting alone", "plus", "plus with SASRec"
 _PARTS: dict[str, dict[str, Any]] = {
@@ -48,6 +49,8 @@ _PARTS: dict[str, dict[str, Any]] = {
     "followers": {"follows": None},
     "trust in followers": {"follows": Follows()},
     "neighbours": {"alike": None},
+    "the season": {"season": None},
+    "a learned likeness": {"similar": Similar()},
     "pictures": {"modalities": ("text",)},
     "texts": {"modalities": ("image",)},
 }
@@ -59,8 +62,8 @@ STUDY = Study(
         "SASRec": _network("sasrec"),
         "TMMSRec without time": _network("tmmsrec-no-time"),
         "TMMSRec": _network("tmmsrec"),
-        "plus counting alone": _plus(modalities=(), alike=None),
-        _COUNTS: _now(modalities=(), alike=None),
+        "plus counting alone": _plus(**_COUNTING),
+        _COUNTS: _now(**_COUNTING),
         "plus never-met as once": _plus(popular=_NEVER_AS_ONCE),
         "plus now never-met as once": _now(popular=_NEVER_AS_ONCE),
         _PLAIN: _plus(),
