@@ -21,7 +21,7 @@ from tmmsrec.data.merge import NewEvents, reordered
 from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.split import LeaveOneOut, Part
 from tmmsrec.fit import fit
-from tmmsrec.models.terms import Alike, Lately
+from tmmsrec.models.terms import Alike, Lately, Similar
 from tmmsrec.nn.items import LearnedRows
 from tmmsrec.recommender import Recommender, bundle
 from tmmsrec.recommender.growing import alike, carry, first_items, with_log
@@ -91,7 +91,7 @@ def assert_shown_the_whole_log(state: State) -> None:
 def test_whatever_is_kept_has_counted_the_whole_log(outcome, tmp_path, monkeypatch):
     """New weights; old ones, because the verdict was so; old ones, because only items came."""
     was, events, items = first_and_rest()
-    method = replace(zoo.TMMSREC_PLUS, lately=Lately())
+    method = replace(zoo.TMMSREC_PLUS, lately=Lately(), similar=Similar())  # little to learn by heart: six epochs beat none
     Recommender(method, method.build(was), was).save(tmp_path / "first")
     state, _, encoders = bundle.read(tmp_path / "first")
     if outcome == "nothing":

@@ -88,6 +88,7 @@ def test_demo_leaves_everything_and_says_what(out: Path) -> None:
         "tmmsrec-no-time",
         "tmmsrec",
         "tmmsrec-plus",
+        "tmmsrec-plus-now",
         "tmmsrec-plus-sasrec",
         "best possible",
         "recommends",
@@ -103,7 +104,7 @@ def test_demo_leaves_everything_and_says_what(out: Path) -> None:
         "data/encoders/text/encoder.json",
     ):
         assert (out / file).is_file(), file
-    assert len(list((out / "runs").glob("*/run.json"))) == FLOORS + 5
+    assert len(list((out / "runs").glob("*/run.json"))) == FLOORS + 6
     assert f"The bundle holds {bundled(out)}:" in said
     assert f"{bundled(out)} recommends" in said
 
@@ -112,7 +113,7 @@ def test_a_second_time_nothing_is_done_again(out: Path) -> None:
     before = stamps(out)
     again = call("demo", "--out", out, "--users", 60, "--items", 60, *SMALL)
     assert stamps(out) == before
-    assert again.stderr.count("as before") == 4 + FLOORS + 5  # shop, data, two features; floors and trained methods
+    assert again.stderr.count("as before") == 4 + FLOORS + 6  # shop, data, two features; floors and trained methods
 
 
 def test_run_does_only_what_changed(out: Path, tmp_path: Path) -> None:

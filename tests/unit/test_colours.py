@@ -25,7 +25,7 @@ def shown(parts: list[str]) -> Sample:
 def test_no_two_parts_of_a_score_share_a_colour():
     found = [list(parts) for parts in parts_of_methods()]
     assert max(map(len, found)) == COLOURS
-    assert ["text", "image", "popular", "network id", "again", "follows", "alike"] in found
+    assert ["text", "image", "popular", "season", "network id", "again", "follows", "alike"] in found
     for parts in found:
         page = gallery([shown(parts)])
         legend = re.findall(r'<span><i style="background:var\(--(s\d+)\)"></i>([^<]*)', page)

@@ -34,7 +34,7 @@ def test_a_catalogue_too_large_for_comparing_all_with_all_goes_without_plus(monk
     monkeypatch.setattr(recipe, "MANY", 29)
     methods = chosen_methods(Recipe())
     found, notes = quick_enough(methods, 30)
-    assert set(methods) - set(found) == {"tmmsrec-plus", "tmmsrec-plus-sasrec"}
+    assert set(methods) - set(found) == {"tmmsrec-plus", "tmmsrec-plus-now", "tmmsrec-plus-sasrec"}
     assert any("30 are many" in note and "--method tmmsrec-plus" in note for note in notes)
     assert quick_enough(methods, 29) == (methods, [])
 
@@ -46,9 +46,9 @@ def test_without_features_plus_counts_alone_and_the_others_read_ids():
     assert found["tmmsrec-plus"].modalities == ()
     assert found["tmmsrec-plus"].reads == ("id",)
     assert found["tmmsrec"].modalities == ("id",)
-    without = "tmmsrec-no-time, tmmsrec, tmmsrec-plus, tmmsrec-plus-sasrec"
+    without = "tmmsrec-no-time, tmmsrec, tmmsrec-plus, tmmsrec-plus-now, tmmsrec-plus-sasrec"
     assert notes == [f"{without} read id only: the data has no text and no image features."]
-    assert found["tmmsrec-plus"] == replace(zoo.TMMSREC_PLUS, modalities=(), alike=None)  # nothing to tell likeness by
+    assert found["tmmsrec-plus"] == replace(zoo.TMMSREC_PLUS, modalities=(), alike=None, season=None)  # nothing to tell likeness by
     assert found["tmmsrec-plus"].build(bare).alike is None
 
 

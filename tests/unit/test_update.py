@@ -415,6 +415,8 @@ def test_known_items_are_renewed_where_that_is_asked_for(shelf):
     with (shelf / "items.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     assert not update(shelf / "bundle", inputs, LITTLE).changed
+    with pytest.raises(DataProblem, match="name the table with --items"):
+        update(shelf / "bundle", replace(inputs, items=None), LITTLE, renew=True)
     done = update(shelf / "bundle", inputs, LITTLE, renew=True)
     after = Recommender.load(shelf / "bundle").dataset
     assert (done.told["merged"]["items"]["renewed"], done.told["merged"]["items"]["completed"]) == (1, 0)

@@ -1,6 +1,6 @@
 """Charts as values: what is to be seen, not how it is drawn (``render.draw``).
 
-Colours are names of the palette: "floor" (grey), "s1" the method in question, "s2" ... "s10" the others, "ink".
+Colours are names of the palette: "floor" (grey), "s1" the method in question, "s2" ... "s11" the others, "ink".
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-COLOURS = 10  # s1 ... s10; the eleventh thing has the first again
+COLOURS = 11  # s1 ... s11; the twelfth thing has the first again
 
 
 @dataclass(frozen=True)

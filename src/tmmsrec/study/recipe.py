@@ -18,10 +18,10 @@ from tmmsrec.models.base import Method
 from tmmsrec.nn.losses import BCE, BySize, Loss
 from tmmsrec.training import Training
 
-TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus", "tmmsrec-plus-sasrec")
+TRAINED = ("sasrec", "tmmsrec-no-time", "tmmsrec", "tmmsrec-plus", "tmmsrec-plus-now", "tmmsrec-plus-sasrec")
 TRAINING = zoo.OWN  # the paper's is what studies and ``fit`` begin with
 _ROWS: dict[Per, str] = {"user": "users", "window": "windows of all their events", "event": "events"}
-PLUS = ("tmmsrec-plus", "tmmsrec-plus-sasrec")
+PLUS = ("tmmsrec-plus", "tmmsrec-plus-now", "tmmsrec-plus-sasrec")
 MANY = 100_000  # items above which these, which compare each with every other, are trained only when asked for
 
 
@@ -156,7 +156,7 @@ def quick_enough(methods: Mapping[str, Method], n_items: int) -> tuple[dict[str,
     slow = [name for name in PLUS if name in methods]
     if not slow or n_items <= MANY:
         return dict(methods), []
-    said = f"Left out: {' and '.join(slow)}, since every item is compared with every other, and {n_items:,} are many"
+    said = f"Left out: {', '.join(slow)}, since every item is compared with every other, and {n_items:,} are many"
     return {n: m for n, m in methods.items() if n not in slow}, [f"{said}; --method {slow[0]} trains it all the same."]
 
 

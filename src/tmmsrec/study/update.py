@@ -83,6 +83,8 @@ def update(
         ValueError: a change that the Training cannot take.
     """
     listener, how, target = listener or Silent(), how or Going(), Path(out or folder)
+    if renew and inputs.items is None:
+        raise DataProblem("--renew-items takes what an item table says of known items: name the table with --items")
     bundle.must_be_free(target)  # before hours of training, not after them
     state, about, encoders = bundle.read(Path(folder))
     training = how.training(replace(_first_training(about), refit=_refitted(about)))

@@ -20,8 +20,9 @@ class Similar:
         q = e^s (I + U V^T) sum over events j of softmax_j(kernel[cell of j]) x_j     score of i: q . x_i
         s = scale[age of the newest event]
 
-    x are the features, centred and at length 1, and not trained: little is learned, so little can be learned by heart.  An event
-    whose item lacks the modality does not take part; an item that lacks it has the score 0, that of the average item.
+    x are the features, centred and at length 1, and not trained: little is learned, so little can be learned by heart.  U and V
+    learn which of their directions make two things alike, and what goes with what.  An event whose item lacks the modality does
+    not take part; an item that lacks it has the score 0, that of the average item.
 
     Attributes:
         rank: columns of U and V; 0 leaves them out, and likeness is the plain cosine.

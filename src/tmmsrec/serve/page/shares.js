@@ -2,8 +2,8 @@
 
 import { h } from "./dom.js";
 
-const NAMED = { again: "had already", follows: "follows", alike: "nearly the same", popular: "popularity", lately: "popular lately", all: "the whole" };
-const COLOURED = new Set(["id", "text", "image", "again", "follows", "alike", "lately", "popular"]);
+const NAMED = { again: "had already", follows: "follows", alike: "nearly the same", popular: "popularity", lately: "popular lately", season: "season", all: "the whole" };
+const COLOURED = new Set(["id", "text", "image", "again", "follows", "alike", "lately", "popular", "season"]);
 
 export const shareName = (share) => NAMED[share] ?? share;
 

@@ -20,7 +20,7 @@ _DPI = 200
 _PAPER = {
     "ink": "#1d1f24", "soft": "#4b505a", "faint": "#757b87", "grid": "#e6e4df", "paper": "#ffffff", "floor": "#b3b6bd",
     "s1": "#2b5cc4", "s2": "#d0702a", "s3": "#23926a", "s4": "#9b479a", "s5": "#b08a1c", "s6": "#4a8fa8",
-    "s7": "#b3263f", "s8": "#6f4a2f", "s9": "#6b8a00", "s10": "#e0609a",
+    "s7": "#b3263f", "s8": "#6f4a2f", "s9": "#6b8a00", "s10": "#e0609a", "s11": "#3b3357",
 }  # fmt: skip
 # Colours that nobody would choose, to be replaced by the page's own.
 _PLACES = {name: f"#0123{n:02x}" for n, name in enumerate(_PAPER)}
