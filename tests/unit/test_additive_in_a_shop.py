@@ -37,7 +37,7 @@ def test_a_new_item_is_scored_by_its_text_and_picture_at_once_and_stays_in_the_b
     assert added[0].recommendable
     reds, blues = keeper.explain("u0", items=["N1"])[0], keeper.explain("u1", items=["N1"])[0]
     assert reds.score > blues.score  # u0 buys red shirts, u1 blue coats
-    assert {"text", "image", "popular", "again", "follows", "alike"} == set(reds.shares)
+    assert {"text", "image", "popular", "season", "again", "follows", "alike"} == set(reds.shares)
     assert reds.shares["again"] == reds.shares["follows"] == 0
     # In so little a shop all are neighbours; whether that speaks for an item is learned.
     assert abs(reds.shares["alike"]) > abs(blues.shares["alike"]) > 0

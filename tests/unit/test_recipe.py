@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import small
 from tmmsrec import zoo
 from tmmsrec.data.dataset import Dataset
+from tmmsrec.models.terms import Similar
 from tmmsrec.nn.losses import BCE, BySize
 from tmmsrec.study import recipe
 from tmmsrec.study.recipe import Recipe, chosen_methods, fitting, quick_enough, refitted, told_of
@@ -48,7 +49,9 @@ def test_without_features_plus_counts_alone_and_the_others_read_ids():
     assert found["tmmsrec"].modalities == ("id",)
     without = "tmmsrec-no-time, tmmsrec, tmmsrec-plus, tmmsrec-plus-now, tmmsrec-plus-sasrec"
     assert notes == [f"{without} read id only: the data has no text and no image features."]
-    assert found["tmmsrec-plus"] == replace(zoo.TMMSREC_PLUS, modalities=(), alike=None, season=None)  # nothing to tell likeness by
+    assert found["tmmsrec-plus"] == replace(
+        zoo.TMMSREC_PLUS, modalities=(), alike=None, season=None, similar=Similar()
+    )  # nothing to tell likeness by
     assert found["tmmsrec-plus"].build(bare).alike is None
 
 

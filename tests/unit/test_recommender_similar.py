@@ -57,7 +57,7 @@ def test_likeness_is_the_cosine_without_popularity_and_biases(method):
     mine = over(method, small())
     vectors, biases = mine.model.items().detach().double(), mine.model.biases()
     kept = [at for at in range(vectors.shape[1]) if at not in biases]
-    assert len(biases) == (1 if method.network is None else 2)
+    assert len(biases) == 5 + (method.network is not None)  # popularity, two waves of the season
     unit = torch.nn.functional.normalize(vectors[:, kept], dim=1)
     cosines = (unit @ unit[4]).index_fill(0, torch.tensor([0, 4]), -2)
     found = mine.similar(4, k=29)
@@ -68,15 +68,16 @@ def test_likeness_is_the_cosine_without_popularity_and_biases(method):
 
 @pytest.mark.parametrize("method", [*all_methods(), replace(PLUS, network=NETWORK)])
 def test_what_a_model_calls_a_bias_is_asked_for_alike_by_everybody(method):
-    """The coordinate of a user's vector is one; how much popularity counts may depend on the age of the newest event."""
+    """The coordinate of a user's vector is one; how much popularity and season count may depend on the age of the newest event,
+    and which season it is on the moment."""
     mine = over(method, small())
     biases = mine.model.biases() if isinstance(mine.model, VectorModel) else []
-    popular = mine.model.shares()["popular"].start if isinstance(method, Additive) else None
+    shares = mine.model.shares() if isinstance(method, Additive) else {}
+    timely = {at for name in ("popular", "season") if name in shares for at in range(shares[name].start, shares[name].stop)}
     asked = [one for _, one in mine.state.of_everybody(2_000_000_000)]
-    for at in set(biases) - {popular}:
+    for at in set(biases) - timely:
         assert (mine.state.queries(batch_of(asked, method.history))[:, at] == 1).all()
-    if popular is not None:
-        assert popular in biases
+    assert timely <= set(biases)
 
 
 def test_a_bias_does_not_change_what_is_like_an_item():

@@ -82,7 +82,7 @@ def test_what_stands_beside_the_product_is_found_whatever_the_index_says(unscore
     monkeypatch.undo()
     for answer, true in zip(found, exact.recommend_many(range(60), k=3), strict=True):
         same(answer, true)
-        assert {"text", "image", "popular", "again", "follows", "alike"} == set(answer[0].shares)
+        assert {"text", "image", "popular", "season", "again", "follows", "alike"} == set(answer[0].shares)
         assert sum(answer[0].shares.values()) == pytest.approx(answer[0].score, abs=1e-5)
         assert answer[0].shares["again"] > 0
 

@@ -93,8 +93,8 @@ class Additive(Method):
     def reading(self, features: Collection[str]) -> Additive:
         """Its network too; without features nothing can be alike, and nothing has a season."""
         kept = super().reading(features)
-        network = None if kept.network is None else kept.network.reading(features)
-        return replace(kept, network=network) if kept.modalities else replace(kept, network=network, alike=None, season=None)
+        kept = replace(kept, network=None if kept.network is None else kept.network.reading(features))
+        return kept if kept.modalities else replace(kept, alike=None, season=None, similar=Similar())
 
     def sized(self, n_items: int) -> Additive:
         """Its network too."""
