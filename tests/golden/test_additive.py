@@ -17,7 +17,9 @@ from tmmsrec.data.interactions import Interactions
 from tmmsrec.data.negatives import Sampler
 from tmmsrec.data.split import Part
 from tmmsrec.models.additive import Additive
+from tmmsrec.models.base import with_beside
 from tmmsrec.models.terms import Ages, Alike, Asking, Follows, Lately, Popular, Season, Similar
+from tmmsrec.models.terms.asking import longest_gap
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.softmax import cross_entropy
 
@@ -403,3 +405,36 @@ def test_a_catalogue_without_features_has_no_seasons():
     assert not replace(value, ages=Ages(edges=())).reads_time
     assert replace(zoo.TMMSREC_PLUS, ages=Ages(edges=())).reads_time
     assert replace(zoo.TMMSREC_PLUS, ages=Ages(edges=(), to_now=True)).reads_now
+
+
+def test_who_stays_away_longer_than_training_knows_is_answered_as_if_it_were_just_so_long():
+    """All but the season, which is that of the day."""
+    log = Interactions.of(np.array([0, 0, 0, 1, 1]), np.array([1, 2, 3, 3, 4]), np.array([0, 5, 45, 3, 500]) * DAY)
+    part = Part("train", log, np.array([3, 1]), np.arange(2))
+    assert longest_gap(part) == 40 * DAY  # what follows the fourth event may not be read
+    assert longest_gap(replace(part, stop=np.array([1, 1]))) == 0
+    model, _ = built(replace(METHOD, ages=Ages(edges=(DAY, 30 * DAY, 60 * DAY), lags=(1, 3), to_now=True)))
+    model.longest.fill_(40 * DAY)
+
+    def asked(days: int) -> tuple[torch.Tensor, torch.Tensor]:
+        times = np.array([[0, 3 * DAY]])
+        batch = history_batch(np.array([-1]), np.array([[4, 9]]), times, times[:, -1] + days * DAY)
+        at = model.shares()["season"]
+        users = model.users(batch)
+        of_season = users[:, at] @ model.items()[:, at].T
+        rest = model.score(batch) - of_season - with_beside(torch.zeros_like(of_season), {"lately": model.beside(batch)["lately"]})
+        return rest[0, 1:], of_season[0, 1:]
+
+    (known, then), (later, of_later) = asked(40), asked(400)
+    torch.testing.assert_close(later, known)
+    assert not torch.allclose(of_later, then)
+    assert not torch.allclose(asked(20)[0], known)
+
+
+def test_weights_from_before_seasons_and_long_absences_are_read():
+    value = replace(METHOD, season=None)
+    model, dataset = built(value)
+    held = {name: tensor for name, tensor in model.state_dict().items() if name != "longest"}
+    other = value.build(dataset).double()
+    other.load_state_dict(held)
+    assert other.longest == model.longest or other.longest > 1 << 50

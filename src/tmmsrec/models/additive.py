@@ -25,6 +25,7 @@ from tmmsrec.data.split import Part
 from tmmsrec.models.base import Method, VectorModel, Within, features_of
 from tmmsrec.models.sequential import Sequential
 from tmmsrec.models.terms import Again, Ages, Alike, Asking, Follows, Lately, Popular, Season, Similar
+from tmmsrec.models.terms.asking import longest_gap
 from tmmsrec.models.terms.similar import SimilarTerm
 from tmmsrec.nn.beside import Beside
 from tmmsrec.nn.softmax import cross_entropy
@@ -32,6 +33,7 @@ from tmmsrec.training import Training
 
 #: What a network's scores may count beside the rest.
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+_EVER = 1 << 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,12 @@ class Additive(Method):
     @property
     def reads_time(self) -> bool:
         """Unless every event is of the same age to it and nothing depends on when."""
-        of_network = self.network is not None and self.network.reads_time
-        return self._dated or of_network
+        return self._dated or (self.network is not None and self.network.reads_time)
 
     @property
     def reads_now(self) -> bool:
         """As its ages and its network do; what was met lately ends, and the season is told, where ages end."""
-        of_network = self.network is not None and self.network.reads_now
-        return (self.ages.to_now and self._dated) or of_network
+        return (self.ages.to_now and self._dated) or (self.network is not None and self.network.reads_now)
 
     @property
     def _dated(self) -> bool:
@@ -163,10 +163,16 @@ class AdditiveModel(VectorModel):
             self.network.requires_grad_(False)  # it is trained before
             self.register_buffer("weight", torch.zeros(()))
         self.weight: Tensor
+        # Seconds, the longest that training knows somebody to stay away.  Nothing was learned of what is more: who comes later is
+        # answered as if it were just so long ago, but for the season.
+        self.register_buffer("longest", torch.tensor(_EVER))
+        self.longest: Tensor
+        self.register_load_state_dict_pre_hook(AdditiveModel._from_before)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(AdditiveModel._grown)  # type: ignore[no-untyped-call]
 
     def prepare(self, train: Part) -> None:
-        """Look for neighbours."""
+        """Look for neighbours, and how long people stay away."""
+        self.longest.fill_(longest_gap(train))
         if self.alike is not None:
             self.alike.find(self._likenesses)
 
@@ -180,8 +186,12 @@ class AdditiveModel(VectorModel):
         if self.alike is not None:
             self.alike.measure(self._likenesses)
 
+    def _from_before(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+        """Weights of before this was counted may be loaded."""
+        state.setdefault(prefix + "longest", torch.tensor(_EVER))
+
     def _grown(self, _: object) -> None:
-        """Parameters of a smaller catalogue may have been loaded."""
+        """They may be of a smaller catalogue."""
         if self.alike is not None:
             self.alike.follow(self._likenesses)
 
@@ -222,7 +232,7 @@ class AdditiveModel(VectorModel):
 
     def users(self, batch: Batch) -> Tensor:
         """[B, D] after the newest events."""
-        asking = Asking.newest(batch, self.value.ages)
+        asking = Asking.newest(batch, self.value.ages, self.longest)
         return self._queries(asking, self.network.users(batch)[:, None] if self.network is not None else None)[:, 0]
 
     def _queries(self, asking: Asking, of_network: Tensor | None) -> Tensor:
@@ -267,7 +277,7 @@ class AdditiveModel(VectorModel):
 
     def beside(self, batch: Batch) -> dict[str, Beside]:
         """Every term of a few items by its name."""
-        return self._beside(Asking.newest(batch, self.value.ages))
+        return self._beside(Asking.newest(batch, self.value.ages, self.longest))
 
     def _beside(self, asking: Asking) -> dict[str, Beside]:
         found = {}

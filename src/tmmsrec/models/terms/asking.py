@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tmmsrec.data.batch import Batch
+from tmmsrec.data.split import Part
 
 _HOUR, _DAY = 3_600.0, 86_400.0
+_USERS = 1 << 18  # users whose events are looked at together
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,15 @@ class Asking:
     to_come: Tensor | None
 
     @classmethod
-    def newest(cls, batch: Batch, ages: Ages) -> Asking:
-        """After the newest event of each history: K = 1."""
-        return cls._of(batch, ages, batch.last[:, None], None)
+    def newest(cls, batch: Batch, ages: Ages, longest: Tensor | None = None) -> Asking:
+        """After the newest event of each history: K = 1.
+
+        Args:
+            batch: histories.
+            ages: cells of their ages.
+            longest: seconds, one number: who asks later after the newest event is taken to ask then, in all but the ``moment``.
+        """
+        return cls._of(batch, ages, batch.last[:, None], None, longest)
 
     @classmethod
     def everywhere(cls, batch: Batch, ages: Ages) -> Asking:
@@ -84,13 +93,14 @@ class Asking:
             to_come = nn.functional.pad(batch.items, (0, 1))
             last = batch.targets.gather(1, batch.last[:, None])
             to_come = to_come.scatter(1, batch.last[:, None] + 1, last)
-        return cls._of(batch, ages, at, to_come)
+        return cls._of(batch, ages, at, to_come, None)
 
     @classmethod
-    def _of(cls, batch: Batch, ages: Ages, at: Tensor, to_come: Tensor | None) -> Asking:
+    def _of(cls, batch: Batch, ages: Ages, at: Tensor, to_come: Tensor | None, longest: Tensor | None) -> Asking:
         moments = (batch.now if ages.to_now else batch.times).gather(1, at)
+        until = moments if longest is None else torch.minimum(moments, batch.times.gather(1, at) + longest)
         lag = at[:, :, None] - torch.arange(batch.items.shape[1], device=at.device)
-        old = moments[:, :, None] - batch.times[:, None]
+        old = until[:, :, None] - batch.times[:, None]
         edges = torch.tensor(ages.edges, dtype=torch.float64, device=at.device).round().long()
         lags = torch.tensor(ages.lags, device=at.device)
         age = torch.bucketize(old, edges, right=True)
@@ -125,6 +135,18 @@ class Asking:
     def numbered(self, row: Tensor, step: Tensor) -> Tensor:
         """[n] the number of a row's step among all B K."""
         return row * self.at.shape[1] + step
+
+
+def longest_gap(part: Part) -> int:
+    """Seconds, the most from one event that may be read to the same user's next; 0 where nobody has two."""
+    log, most = part.interactions, 0
+    for start in range(0, log.users, _USERS):  # the log may be larger than memory
+        offsets = log.offsets[start : start + _USERS + 1]
+        lengths, stop = np.diff(offsets), part.stop[start : start + _USERS]
+        place = np.arange(lengths.sum()) - np.repeat(offsets[:-1] - offsets[0], lengths)
+        follows = ((place > 0) & (place < np.repeat(stop, lengths)))[1:]
+        most = max(most, int(np.diff(log.times[offsets[0] : offsets[-1]])[follows].max(initial=0)))
+    return most
 
 
 class Kernel(nn.Module):
