@@ -14,7 +14,7 @@ from tmmsrec.data.problems import DataProblem
 from tmmsrec.data.shop import FILES, WORDS, Shop, generate, write_shop
 from tmmsrec.data.shopping import _LONG, DAY, Shopping
 
-ALL = [worlds.checkerboard, worlds.markov, worlds.gap, partial(worlds.gap, decided_by="now"), worlds.cold_items]
+ALL = [worlds.checkerboard, worlds.markov, worlds.gap, partial(worlds.gap, decided_by="now"), worlds.cold_items, worlds.seasons]
 
 
 def rows(world, places=slice(None)):
@@ -324,3 +324,19 @@ def test_every_garment_can_be_drawn_and_told_from_every_other():
             near = np.abs(picture - np.array(COLOURS[colour])).max(-1) < 3
             assert near.mean() > 0.1  # at least a tenth is the very colour
     assert png(draw("coat", "red", "plain", 2)) != png(draw("coat", "red", "plain", 0))
+
+
+def test_seasons_have_items_of_their_own_and_the_features_show_whose_time_it_is():
+    world = worlds.seasons()
+    items, times = rows(world)
+    season = (times // DAY).astype("datetime64[D]").astype("datetime64[M]").astype(int) % 12 // 3
+    kinds = [world.dataset.features[name].rows[1:, :4].argmax(1) for name in ("text", "image")]
+    assert (kinds[0] == kinds[1]).all()
+    assert (kinds[0][items - 1] == season).all()
+    assert np.bincount(kinds[0]).tolist() == [12] * 4
+    knows = (kinds[0] == season[:, -1:]).astype(float)
+    assert earned(knows, items[:, -1] - 1) == pytest.approx(world.ceiling)
+    same = (season[:, -2] == season[:, -1]).mean()
+    assert abs(same - 0.25) < 0.08  # the last event says little of the next one's season
+    with pytest.raises(DataProblem, match="length >= 5"):
+        worlds.seasons(length=4)

@@ -54,6 +54,16 @@ def test_items_never_seen_in_training():
         assert earned(world, method, 10) < 1.3 * world.blind["HR@10"], method
 
 
+def test_the_season_is_known_by_what_is_told_the_moment_and_not_otherwise():
+    world = worlds.seasons()
+    how = {"epochs": 8, "patience": 8, "batch": 16, "optimiser": Adam(lr=0.05)}
+    asked, unasked = zoo.TMMSREC_PLUS_NOW, zoo.TMMSREC_PLUS
+    blind = world.blind["HR@10"]
+    assert earned(world, asked, 10, **how) > 0.9 * world.ceiling["HR@10"]
+    for method in (replace(asked, season=None), unasked):
+        assert abs(earned(world, method, 10, **how) - blind) < 0.08
+
+
 def test_one_modality_knows_half_of_it():
     world = worlds.cold_items()
     both = earned(world, replace(PLAIN, modalities=("text", "image")), 10)

@@ -178,6 +178,25 @@ def cold_items(users: int = 800, side: int = 4, known: int = 8, new: int = 6, se
     return _world("cold items", _log(met, _daily(rng, users, known)), clusters * per, answers, features)
 
 
+def seasons(users: int = 400, each: int = 12, length: int = 8, seed: int = 0) -> World:
+    """The time of the year decides which items can come next, and features show whose time it is.
+
+    Four kinds of ``each`` items, a quarter of the year long; text and picture show the kind, with noise.  Blind is one who does
+    not know the moment of the request: 400 to 764 days lie between events, a year of possible ones, so that the last one says
+    nothing of the season of the next.
+    """
+    if each < 1 or length < 5:
+        raise DataProblem(f"seasons need each >= 1 and length >= 5, got {each}, {length}")
+    rng = np.random.default_rng(seed)
+    days = _START + rng.integers(0, 365, (users, 1)) + np.cumsum(rng.integers(400, 765, (users, length)), axis=1)
+    kind = (days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12) // 3
+    where = rng.permutation(np.repeat(np.arange(4), each))  # item rows say nothing of kinds
+    of_kind = np.argsort(where, kind="stable").reshape(4, each)
+    met = of_kind[kind, rng.integers(0, each, kind.shape)] + 1
+    features = {"text": _noisy(rng, where, 4, width=16), "image": _noisy(rng, where, 4, width=24)}
+    return _world("seasons", _log(met, days * DAY), 4 * each, (uniform_scores(each), uniform_scores(4 * each)), features)
+
+
 def _noisy(rng: np.random.Generator, labels: NDArray[np.int64], n: int, width: int) -> Features:
     """One unit vector per label and a little noise."""
     rows = np.eye(n, width)[labels] + 0.1 / np.sqrt(width) * rng.standard_normal((len(labels), width))
