@@ -336,6 +336,9 @@ def test_recommend_in_every_way(out: Path) -> None:
     assert [g["item"] for g in without][:3] == items[2:]
     only = json.loads(call("recommend", bundle, "--user", "u0001", "--json", "--allow", items[3]).stdout)
     assert [g["item"] for g in only] == [items[3]]
+    strange = call("recommend", bundle, "--user", "u0001", "-k", 5, "--json", "--deny", "A9998", "--allow", items[3])
+    assert [g["item"] for g in json.loads(strange.stdout)] == [items[3]]
+    assert "A9998" in strange.stderr
     history = f"{items[0]}@2021-05-01,{items[1]}@1625000000"
     said = call("recommend", bundle, "--history", history, "--at", "2021-09-01", "-k", 3, "--explain").stdout
     assert "image" in said

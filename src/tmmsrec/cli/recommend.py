@@ -58,6 +58,9 @@ def recommend(
 
         held = held.with_search(HNSW())
         screen.note(told(held))
+    strange = [one for one in (*(allow or ()), *(deny or ())) if one not in held.catalog.ids]
+    if strange:
+        screen.note(f"Not in the catalogue, and passed over: {', '.join(strange)}.")
     found = held.recommend(
         user,
         history=None if history is None else events(history),

@@ -56,7 +56,7 @@ class Wanted:
         if asked.allow is not None or asked.deny is not None:
             items = torch.full((state.dataset.n_items + 1,), asked.allow is None)
             if asked.allow is not None:
-                items[torch.from_numpy(asking.known_rows(ids, asked.allow, "allow"))] = True
+                items[torch.from_numpy(asking.some_known_rows(ids, asked.allow, "allow"))] = True
             if asked.deny is not None:
                 items[torch.from_numpy(asking.known_rows(ids, asked.deny, "deny"))] = False
             items = items.to(state.device)

@@ -216,11 +216,19 @@ def known_rows(ids: Ids, values: Iterable[Any], where: str) -> NDArray[np.int64]
 
     Raises:
         DataProblem: a single text where a list belongs.
+    """
+    return rows_of(ids, [value for value in listed(values, where) if value in ids], where)
+
+
+def some_known_rows(ids: Ids, values: Iterable[Any], where: str) -> NDArray[np.int64]:
+    """The same of a list that something has to be left of.
+
+    Raises:
         UnknownId: none of them is known, so that something else is meant; the first one's place is named.
     """
     given = listed(values, where)
-    known = [value for value in given if value in ids]
-    return rows_of(ids, known or given, where)
+    found = known_rows(ids, given, where)
+    return found if len(found) else rows_of(ids, given, where)
 
 
 def listed(values: Iterable[Any], where: str) -> list[Any]:

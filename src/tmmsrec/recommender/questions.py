@@ -42,7 +42,7 @@ class Questions(Holder):
             k: how many.  Fewer come back when fewer are allowed, or known to the model.
             exclude_seen: leave out every item of the whole history; as it was chosen and tested (``seen_left_out``) if not given.
             allow: only these items; ids that are not known are passed over, unless none is known.
-            deny: none of these, read in the same way.
+            deny: none of these; ids that are not known are passed over.
             where: only items whose fields are so: ``{"brand": ["Nordlys", "Fjell"], "price": {"min": 10, "max": 50}}``.
 
         Raises:

@@ -108,7 +108,7 @@ class Ask(_OneOf):
         None, description="Leave out every item of the history; as the bundle was tested if not given."
     )
     allow: IdList | None = Field(None, description="Only these items; those that are not known are passed over, unless none is.")
-    deny: IdList | None = Field(None, description="None of these items, read in the same way.")
+    deny: IdList | None = Field(None, description="None of these items; those that are not known are passed over.")
     where: Where | None = None
     reasons: Flag = Field(True, description="Whether to say each modality's share of the score.")
 
