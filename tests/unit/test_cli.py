@@ -74,7 +74,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_every_verb_has_help() -> None:
-    for verb in ("run", "prepare", "extract", "fit", "evaluate", "recommend", "list", "show", "doctor", "demo"):
+    for verb in ("run", "prepare", "extract", "fit", "evaluate", "recommend", "forget", "list", "show", "doctor", "demo"):
         assert "Usage" in call(verb, "--help").output
 
 
