@@ -12,6 +12,7 @@ from tmmsrec.cli import app
 from tmmsrec.data.problems import DataProblem, UnknownId
 from tmmsrec.recommender import Recommender
 from tmmsrec.serve.forgetting import forget_users
+from tmmsrec.study.update import workplace
 
 DAY = 86_400
 
@@ -46,6 +47,21 @@ def test_an_unknown_name_forgets_nobody(bundle):
         forget_users(bundle, ["u7", "u777"])
     assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == files
     assert not (bundle.parent / "bundle.live").exists()
+
+
+def test_an_update_under_way_would_bring_them_back(bundle):
+    before = len(Recommender.load(bundle).dataset.interactions)
+    with workplace(bundle), pytest.raises(DataProblem, match="another process is updating"):
+        forget_users(bundle, ["u7"])
+    assert len(Recommender.load(bundle).dataset.interactions) == before
+    assert forget_users(bundle, ["u7"]).events == 7
+    assert [path.name for path in bundle.parent.iterdir() if path.name.endswith(".updating")] == []
+
+
+def test_where_there_is_no_bundle_nothing_is_made(tmp_path):
+    with pytest.raises(DataProblem):
+        forget_users(tmp_path / "none", ["u7"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_cut_short_between_bundle_and_journal_is_finished_by_the_same_again(opened, bundle, monkeypatch):

@@ -58,9 +58,6 @@ def recommend(
 
         held = held.with_search(HNSW())
         screen.note(told(held))
-    strange = [one for one in (*(allow or ()), *(deny or ())) if one not in held.catalog.ids]
-    if strange:
-        screen.note(f"Not in the catalogue, and passed over: {', '.join(strange)}.")
     found = held.recommend(
         user,
         history=None if history is None else events(history),
@@ -71,6 +68,9 @@ def recommend(
         deny=deny or None,
         where=conditions(where),
     )
+    strange = [one for one in (*(allow or ()), *(deny or ())) if one not in held.catalog.ids]
+    if strange:
+        screen.note(f"Not in the catalogue, and passed over: {', '.join(strange)}.")
     _show(found, as_json, explain)
     if found and found[0].basis == "popularity" and not as_json:
         screen.say("No history to read: these are the most popular items.")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tmmsrec.data.dataset import Dataset
 from tmmsrec.data.ids import Ids
@@ -43,7 +44,7 @@ def forget(state: State, users: Collection[Any]) -> State:
     return State(state.method, model, dataset, state.trained, trained_users)
 
 
-def _without(dataset: Dataset, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Dataset:
+def _without(dataset: Dataset, rows: NDArray[np.int64]) -> Dataset:
     log, stays = dataset.interactions, np.ones(dataset.n_users, dtype=np.bool_)
     stays[rows] = False
     lengths = log.lengths

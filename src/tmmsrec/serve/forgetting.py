@@ -11,6 +11,7 @@ from tmmsrec.recommender import bundle
 from tmmsrec.recommender.forgetting import forget
 from tmmsrec.serve.journal import Journal
 from tmmsrec.serve.replaying import Settled
+from tmmsrec.study.update import workplace
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,15 @@ def forget_users(folder: Path, users: Collection[str], data: Path | None = None)
 
     Raises:
         UnknownId: a user whom neither the bundle nor the journal knows; nothing is changed.
-        DataProblem: no bundle, a method that cannot forget, or a service that has the journal.
+        DataProblem: no bundle, a method that cannot forget, a service that has the journal, or an update under way, which would
+            bring them back.
     """
     folder = Path(folder).resolve()
-    kept = data or folder.parent / f"{folder.name}.live"
+    with workplace(folder):
+        return _forget(folder, users, data or folder.parent / f"{folder.name}.live")
+
+
+def _forget(folder: Path, users: Collection[str], kept: Path) -> Forgotten:
     state, about, encoders = bundle.read(folder)
     journal = Journal(kept) if (kept / "journal.jsonl").exists() else None  # whoever serves from it has it
     try:

@@ -41,7 +41,11 @@ def _now(**changes: Any) -> Entrant:
     return _plus("tmmsrec-plus-now", **changes)
 
 
-_COUNTING: dict[str, Any] = {"modalities": (), "alike": None, "similar": Similar(), "season": None}
+def _counting(whole: Entrant) -> Entrant:
+    """Without what reads texts and pictures."""
+    return replace(whole, method=whole.method.reading(()))
+
+
 _NEVER_AS_ONCE = Popular(never_apart=False)
 _WHOLE, _COUNTS, _PLAIN, _BESIDE = "plus now", "plus now counting alone", "plus", "plus with SASRec"
 _PARTS: dict[str, dict[str, Any]] = {
@@ -62,8 +66,8 @@ STUDY = Study(
         "SASRec": _network("sasrec"),
         "TMMSRec without time": _network("tmmsrec-no-time"),
         "TMMSRec": _network("tmmsrec"),
-        "plus counting alone": _plus(**_COUNTING),
-        _COUNTS: _now(**_COUNTING),
+        "plus counting alone": _counting(_plus()),
+        _COUNTS: _counting(_now()),
         "plus never-met as once": _plus(popular=_NEVER_AS_ONCE),
         "plus now never-met as once": _now(popular=_NEVER_AS_ONCE),
         _PLAIN: _plus(),

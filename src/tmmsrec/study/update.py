@@ -88,7 +88,7 @@ def update(
     bundle.must_be_free(target)  # before hours of training, not after them
     state, about, encoders = bundle.read(Path(folder))
     training = how.training(replace(_first_training(about), refit=_refitted(about)))
-    with _workplace(target) as work:
+    with workplace(target) as work:
         listener.stage(f"bundle of {state.dataset!r}")
         news = merged(state, encoders, inputs, time, listener, renew=renew)
         if not news.something:
@@ -109,7 +109,7 @@ def update(
 
 
 @contextmanager
-def _workplace(target: Path) -> Iterator[Path]:
+def workplace(target: Path) -> Iterator[Path]:
     """A folder beside the target for one process at a time; it stays only where a training was begun and stopped."""
     work = target.with_name(f"{target.name}.updating")
     store.make_folder(work)
@@ -123,7 +123,7 @@ def _workplace(target: Path) -> Iterator[Path]:
                 raise
             shutil.rmtree(work)
     except Busy:
-        raise DataProblem(f"another process is updating {target}; wait for it, or write elsewhere (--out)") from None
+        raise DataProblem(f"another process is updating {target}; wait for it, or let the update write elsewhere (--out)") from None
 
 
 def _first_training(about: Mapping[str, Any]) -> Training:

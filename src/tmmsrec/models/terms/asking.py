@@ -13,7 +13,6 @@ from tmmsrec.data.batch import Batch
 from tmmsrec.data.split import Part
 
 _HOUR, _DAY = 3_600.0, 86_400.0
-_USERS = 1 << 18  # users whose events are looked at together
 
 
 @dataclass(frozen=True)
@@ -140,12 +139,10 @@ class Asking:
 def longest_gap(part: Part) -> int:
     """Seconds, the most from one event that may be read to the same user's next; 0 where nobody has two."""
     log, most = part.interactions, 0
-    for start in range(0, log.users, _USERS):  # the log may be larger than memory
-        offsets = log.offsets[start : start + _USERS + 1]
-        lengths, stop = np.diff(offsets), part.stop[start : start + _USERS]
-        place = np.arange(lengths.sum()) - np.repeat(offsets[:-1] - offsets[0], lengths)
-        follows = ((place > 0) & (place < np.repeat(stop, lengths)))[1:]
-        most = max(most, int(np.diff(log.times[offsets[0] : offsets[-1]])[follows].max(initial=0)))
+    ends = log.offsets[:-1] + part.stop
+    for places, gaps in log.gaps():
+        owners = np.searchsorted(log.offsets, places, side="right") - 1
+        most = max(most, int(gaps[places < ends[owners]].max(initial=0)))
     return most
 
 
